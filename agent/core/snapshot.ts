@@ -1,0 +1,44 @@
+// The frozen view that the request path reads. Built by mesh/ and replaced whole; a request pins one and keeps it to its end.
+
+import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { RetryBudget } from './retry/budget.ts';
+import type { EndpointStats } from './stats.ts';
+
+/** One endpoint in a snapshot: identity that may change, measurement that does not. */
+export interface EndpointView {
+  readonly endpoint: Endpoint;
+  /** Shared by all snapshots that contain the endpoint's id. */
+  readonly stats: EndpointStats;
+}
+
+/** What is measured per service on the request path. One object per service name for the life of the agent. */
+export interface ServiceStats {
+  readonly service: string;
+  /** Requests in flight, retries not counted again. */
+  inFlight: number;
+  /** Cursor of smooth weighted round robin lives in EndpointStats; this one counts picks. */
+  picks: number;
+  readonly retryBudget: RetryBudget;
+}
+
+export interface ServiceView {
+  readonly service: string;
+  readonly policy: EffectivePolicy;
+  readonly permission: CallerPermission;
+  readonly rules: readonly RouteRule[];
+  /** Every endpoint, ejected ones included. */
+  readonly endpoints: readonly EndpointView[];
+  /** What a pick chooses from: the serving ones, or all of them in panic. Empty only when `endpoints` is. */
+  readonly pickable: readonly EndpointView[];
+  readonly isPanicking: boolean;
+  readonly stats: ServiceStats;
+}
+
+/** Services by lower-case name. */
+export interface MeshSnapshot {
+  /** Counts up with every build. */
+  readonly generation: number;
+  readonly policyVersion: number;
+  readonly services: ReadonlyMap<string, ServiceView>;
+}

@@ -1,0 +1,66 @@
+// What was measured about one endpoint. Mutable, single-threaded, written only through ewma.ts, outlier/ and this file;
+// keyed by endpoint id and kept across discovery updates (membership changes; measurement stays).
+
+import type { EndpointState } from '#contract/frames.ts';
+
+export interface EndpointStats {
+  readonly id: string;
+  state: EndpointState;
+
+  /** Attempts in flight. */
+  inFlight: number;
+  /** Attempts ended and attempts failed since the agent knows the endpoint. */
+  attempts: number;
+  failures: number;
+
+  /** Peak-EWMA latency in ms at `ewmaAt`; 0 with `ewmaAt` = -1 before the first sample. */
+  ewmaMs: number;
+  ewmaAt: number;
+
+  /** Current weight of smooth weighted round robin. */
+  roundRobinWeight: number;
+
+  /** Consecutive failures by detector, reset by the first success. */
+  consecutive5xx: number;
+  consecutiveGateway: number;
+  consecutiveLocalOrigin: number;
+
+  /** Grows with every change of state. An outcome of an attempt begun in an older epoch is counted, never judged. */
+  epoch: number;
+  /** Monotonic ms; 0 unless ejected or probing. */
+  ejectedAt: number;
+  ejectedUntil: number;
+  /** Times ejected since it was last quiet; the ejection time is base × this. */
+  ejectionMultiplier: number;
+  /** Monotonic ms of the last reinstatement, 0 if never ejected. */
+  reinstatedAt: number;
+  /** One probe at a time while `probing`. */
+  isProbeInFlight: boolean;
+  /** Reason code and sentence of the last ejection; empty strings if never ejected. */
+  ejectionReason: string;
+  ejectionText: string;
+}
+
+export function createEndpointStats(id: string): EndpointStats {
+  return {
+    id,
+    state: 'serving',
+    inFlight: 0,
+    attempts: 0,
+    failures: 0,
+    ewmaMs: 0,
+    ewmaAt: -1,
+    roundRobinWeight: 0,
+    consecutive5xx: 0,
+    consecutiveGateway: 0,
+    consecutiveLocalOrigin: 0,
+    epoch: 0,
+    ejectedAt: 0,
+    ejectedUntil: 0,
+    ejectionMultiplier: 0,
+    reinstatedAt: 0,
+    isProbeInFlight: false,
+    ejectionReason: '',
+    ejectionText: '',
+  };
+}

@@ -1,0 +1,138 @@
+// The shapes that a policy takes after parsing. The schemas that check what people write are in policy-schema.ts.
+
+/** The four kinds of policy document. */
+export const POLICY_KINDS = ['MeshDefaults', 'ServicePolicy', 'HTTPRoute', 'ServiceIntentions'] as const;
+export type PolicyKind = (typeof POLICY_KINDS)[number];
+
+/** `Kind/name`, the identity of a document in the store, in logs and in `from` of an effective value. */
+export type PolicyId = `${PolicyKind}/${string}`;
+
+/** Balancing algorithms by the name that policies use. */
+export const BALANCER_POLICIES = ['peakEwma', 'roundRobin', 'leastRequest', 'random'] as const;
+export type BalancerPolicy = (typeof BALANCER_POLICIES)[number];
+
+/** Conditions under which an attempt may be repeated. A status is written as a string: `"503"`. */
+export const RETRY_CONDITIONS = ['connectFailure', 'reset', 'timeout', '5xx', 'gatewayError'] as const;
+export type RetryCondition = (typeof RETRY_CONDITIONS)[number];
+
+/**
+ * What applies to requests from one caller to one service once all documents are merged and every default is filled in.
+ * Durations are milliseconds, percents integers 0–100. Frozen; compared by identity on the request path.
+ */
+export interface EffectivePolicy {
+  readonly loadBalancer: {
+    readonly policy: BalancerPolicy;
+    /** Endpoints drawn per pick by peakEwma and leastRequest. */
+    readonly choiceCount: number;
+  };
+  readonly timeouts: {
+    /** Opening a connection to an endpoint. */
+    readonly connectMs: number;
+    /** From the end of the request head to the response head, all attempts together. 0 = none. */
+    readonly requestMs: number;
+    /** One attempt: from sending to the response head. 0 = none. Never longer than requestMs in effect. */
+    readonly backendRequestMs: number;
+    /** No byte in either direction while a body is under way. */
+    readonly idleMs: number;
+  };
+  readonly retries: {
+    /** Attempts after the first; 0 turns retries off. */
+    readonly attempts: number;
+    readonly onConditions: readonly RetryCondition[];
+    readonly onStatuses: readonly number[];
+    /** Methods that may be repeated once bytes were sent. A request with an Idempotency-Key may always be. */
+    readonly methods: readonly string[];
+    readonly budget: {
+      /** Retries as a share of requests within the interval. */
+      readonly percent: number;
+      readonly intervalMs: number;
+      /** Retries that are always allowed, per second. */
+      readonly minRetriesPerSecond: number;
+    };
+  };
+  readonly limits: {
+    /** Connections to one endpoint. */
+    readonly maxConnections: number;
+    /** Requests in flight to the whole service from this agent. */
+    readonly maxConcurrentRequests: number;
+    /** An idle pooled connection is closed after this long. */
+    readonly idleTimeoutMs: number;
+  };
+  readonly outlierDetection: {
+    /** Consecutive 5xx answers (and, unless split, failures to answer) that eject; 0 = off. Envoy: consecutive_5xx. */
+    readonly consecutive5xxErrors: number;
+    /** Consecutive 502, 503, 504; 0 = off. */
+    readonly consecutiveGatewayErrors: number;
+    /** Consecutive connect failures, resets, timeouts; 0 = off. Counted apart from answers. */
+    readonly consecutiveLocalOriginFailures: number;
+    /** Time between sweeps. */
+    readonly intervalMs: number;
+    readonly baseEjectionTimeMs: number;
+    readonly maxEjectionTimeMs: number;
+    /** Ceiling: max(1, floor(percent × N / 100)) endpoints, while at least one stays. */
+    readonly maxEjectionPercent: number;
+    /** Panic threshold: below this share of serving endpoints, ejections are ignored when picking. 0 = never. */
+    readonly minHealthPercent: number;
+  };
+  /** Tell the caller which endpoint answered and after how many attempts (x-outrigger-endpoint, x-outrigger-attempts). */
+  readonly exposeEndpoint: boolean;
+}
+
+/** One HTTPRoute rule, compiled. Rules of a service are in order of precedence: the first that matches applies. */
+export interface RouteRule {
+  /** Name given in the document, or `rule-N` (N from 1, document order). */
+  readonly name: string;
+  readonly matches: readonly RouteMatch[];
+  /** Where the request goes; at least one. Weights as written, any total above 0. */
+  readonly backends: readonly { readonly service: string; readonly weight: number }[];
+  readonly requestHeaders: HeaderChanges | null;
+  readonly responseHeaders: HeaderChanges | null;
+  /** Policy of each backend with this rule's timeouts and retries on top; same order as `backends`. */
+  readonly policies: readonly EffectivePolicy[];
+}
+
+/** All parts must hold. An empty match matches everything. Header names are lower case. */
+export interface RouteMatch {
+  readonly path: { readonly type: 'Exact' | 'PathPrefix'; readonly value: string } | null;
+  readonly method: string | null;
+  readonly headers: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** Header edits in the order Gateway API applies them: set, add, remove. Names lower case, values valid field values. */
+export interface HeaderChanges {
+  readonly set: readonly { readonly name: string; readonly value: string }[];
+  readonly add: readonly { readonly name: string; readonly value: string }[];
+  readonly remove: readonly string[];
+}
+
+/** Everything the documents say about one (caller, service) pair. */
+export interface ServicePlan {
+  readonly service: string;
+  readonly policy: EffectivePolicy;
+  /** Empty when there is no HTTPRoute: everything goes to the service itself under `policy`. */
+  readonly rules: readonly RouteRule[];
+  /** False when ServiceIntentions deny this caller outright; permissions are judged per request. */
+  readonly permission: CallerPermission;
+}
+
+export type CallerPermission =
+  | { readonly kind: 'allow' }
+  | { readonly kind: 'deny'; readonly from: PolicyId }
+  | {
+      readonly kind: 'permissions';
+      readonly from: PolicyId;
+      readonly permissions: readonly {
+        readonly action: 'allow' | 'deny';
+        readonly methods: readonly string[] | null;
+        readonly pathPrefix: string | null;
+        readonly pathExact: string | null;
+      }[];
+    };
+
+/** A document as it was written, after it was found valid. This, as JSON, is what the store keeps and the stream carries. */
+export interface PolicyDocument {
+  readonly apiVersion: 'outrigger.dev/v1';
+  readonly kind: PolicyKind;
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
+  readonly spec: Readonly<Record<string, unknown>>;
+}
