@@ -31,7 +31,12 @@ export interface ServiceView {
   readonly endpoints: readonly EndpointView[];
   /** What a pick chooses from: the serving ones, or all of them in panic. Empty only when `endpoints` is. */
   readonly pickable: readonly EndpointView[];
+  /** Endpoints whose ejection time is over; each is owed one live request. Empty in nearly every snapshot. */
+  readonly probing: readonly EndpointView[];
   readonly isPanicking: boolean;
+  /** Weights of `pickable`: whether all are the same, and their mean (1 when there is none). */
+  readonly hasEqualWeights: boolean;
+  readonly meanWeight: number;
   readonly stats: ServiceStats;
 }
 

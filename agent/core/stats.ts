@@ -2,6 +2,7 @@
 // keyed by endpoint id and kept across discovery updates (membership changes; measurement stays).
 
 import type { EndpointState } from '#contract/frames.ts';
+import type { OutcomeKind } from './outcome.ts';
 
 export interface EndpointStats {
   readonly id: string;
@@ -16,6 +17,9 @@ export interface EndpointStats {
   /** Peak-EWMA latency in ms at `ewmaAt`; 0 with `ewmaAt` = -1 before the first sample. */
   ewmaMs: number;
   ewmaAt: number;
+  /** Extra cost in ms after a failure, at `penaltyAt`; 0 = none. `penaltyAt` lies ahead while a Retry-After runs. */
+  penaltyMs: number;
+  penaltyAt: number;
 
   /** Current weight of smooth weighted round robin. */
   roundRobinWeight: number;
@@ -24,6 +28,11 @@ export interface EndpointStats {
   consecutive5xx: number;
   consecutiveGateway: number;
   consecutiveLocalOrigin: number;
+  /** How the last failed attempt ended: its kind and, for a response, its status (else 0). For sentences. */
+  lastFailureKind: OutcomeKind | '';
+  lastFailureStatus: number;
+  /** True once an ejection was refused by the ceiling in this run of failures, so that it is said once. */
+  isOverflowing: boolean;
 
   /** Grows with every change of state. An outcome of an attempt begun in an older epoch is counted, never judged. */
   epoch: number;
@@ -32,10 +41,14 @@ export interface EndpointStats {
   ejectedUntil: number;
   /** Times ejected since it was last quiet; the ejection time is base × this. */
   ejectionMultiplier: number;
+  /** Monotonic ms up to which quiet intervals have been taken off the multiplier. */
+  quietSince: number;
   /** Monotonic ms of the last reinstatement, 0 if never ejected. */
   reinstatedAt: number;
   /** One probe at a time while `probing`. */
   isProbeInFlight: boolean;
+  /** What the probe said, until the next sweep acts on it. */
+  probeVerdict: 'none' | 'passed' | 'failed';
   /** Reason code and sentence of the last ejection; empty strings if never ejected. */
   ejectionReason: string;
   ejectionText: string;
@@ -50,16 +63,23 @@ export function createEndpointStats(id: string): EndpointStats {
     failures: 0,
     ewmaMs: 0,
     ewmaAt: -1,
+    penaltyMs: 0,
+    penaltyAt: 0,
     roundRobinWeight: 0,
     consecutive5xx: 0,
     consecutiveGateway: 0,
     consecutiveLocalOrigin: 0,
+    lastFailureKind: '',
+    lastFailureStatus: 0,
+    isOverflowing: false,
     epoch: 0,
     ejectedAt: 0,
     ejectedUntil: 0,
     ejectionMultiplier: 0,
+    quietSince: 0,
     reinstatedAt: 0,
     isProbeInFlight: false,
+    probeVerdict: 'none',
     ejectionReason: '',
     ejectionText: '',
   };
