@@ -1,0 +1,60 @@
+// The power of two choices: of a few endpoints drawn at random, the least loaded. Serves peakEwma and leastRequest.
+
+import type { Random } from '../../clock.ts';
+import { cost, isWorthATry } from '../ewma.ts';
+import type { EndpointView, ServiceView } from '../snapshot.ts';
+import { drawByWeight } from './draw.ts';
+
+/**
+ * A later draw must be this much cheaper to win under peakEwma. Averages of equal endpoints differ by noise; without a margin
+ * the noise, not the weights, would decide between two of them.
+ */
+const CLEARLY_CHEAPER = 0.8;
+
+/** Every eighth pick gives a penalised endpoint that was drawn its chance: with two choices a quarter of its even share. */
+const TRY_EVERY = 8;
+
+/**
+ * The first draw is by weight and stands unless a later one is less loaded: so shares follow the weights when loads are
+ * alike, and load decides when they are not. Every draw after the first leaves out the best so far; with two choices that is
+ * drawing without replacement.
+ *
+ * Load is cost() of ewma.ts for peakEwma and 1 + inFlight / share for leastRequest, share = weight / mean weight.
+ *
+ * @param now     monotonic ms
+ * @param random  drawn exactly `choiceCount` times
+ * @returns       null only when every pickable endpoint was tried
+ * @see Mitzenmacher, The Power of Two Choices (IEEE TPDS 12(10), 2001); Finagle P2C and PeakEwma
+ */
+export function pickLeastLoaded(
+  view: ServiceView,
+  tried: readonly EndpointView[],
+  now: number,
+  random: Random,
+): EndpointView | null {
+  const { policy, choiceCount } = view.policy.loadBalancer;
+  const isByLatency = policy === 'peakEwma';
+  const margin = isByLatency ? CLEARLY_CHEAPER : 1;
+  // A retry is to succeed: it tries nothing out.
+  const isTryingOut = isByLatency && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
+  let best = drawByWeight(view, tried, null, random);
+  if (best === null) return null;
+  let bestLoad = loadOf(best, view, isByLatency, now);
+  let toTry: EndpointView | null = isTryingOut && isWorthATry(best.stats, now) ? best : null;
+  for (let draw = 1; draw < choiceCount; draw++) {
+    const other = drawByWeight(view, tried, best, random);
+    if (other === null) continue;
+    if (isTryingOut && isWorthATry(other.stats, now)) toTry = other;
+    const load = loadOf(other, view, isByLatency, now);
+    if (load < bestLoad * margin) {
+      best = other;
+      bestLoad = load;
+    }
+  }
+  return toTry ?? best;
+}
+
+function loadOf({ endpoint, stats }: EndpointView, view: ServiceView, isByLatency: boolean, now: number): number {
+  const share = endpoint.weight / view.meanWeight;
+  return isByLatency ? cost(stats, now, share) : 1 + stats.inFlight / share;
+}

@@ -1,0 +1,51 @@
+// Writes what sweep.ts decided into the endpoint's statistics. Every change of state starts a new epoch, which is what makes
+// outcomes of earlier attempts count without being judged.
+
+import type { EndpointStats } from '../stats.ts';
+import type { Decision } from './sweep.ts';
+
+/** @returns true when a state changed, so that the service's view must be rebuilt */
+export function applyDecision(decision: Decision, now: number): boolean {
+  const { stats } = decision.view;
+  switch (decision.kind) {
+    case 'eject':
+      enter(stats, 'ejected');
+      stats.ejectedAt = now;
+      stats.ejectedUntil = now + decision.durationMs;
+      stats.ejectionMultiplier = decision.multiplier;
+      stats.ejectionReason = decision.reason;
+      stats.ejectionText = decision.text;
+      return true;
+    case 'probe':
+      enter(stats, 'probing');
+      return true;
+    case 'reinstate':
+      enter(stats, 'serving');
+      stats.ejectedAt = 0;
+      stats.ejectedUntil = 0;
+      stats.reinstatedAt = now;
+      stats.quietSince = now;
+      // The ejection was the penalty; and a cursor from before it would give a burst or a pause.
+      stats.penaltyMs = 0;
+      stats.roundRobinWeight = 0;
+      return true;
+    case 'overflow':
+      stats.isOverflowing = true;
+      return false;
+    case 'calm':
+      stats.ejectionMultiplier = decision.multiplier;
+      stats.quietSince = decision.quietSince;
+      return false;
+  }
+}
+
+function enter(stats: EndpointStats, state: 'serving' | 'ejected' | 'probing'): void {
+  stats.state = state;
+  stats.epoch++;
+  stats.consecutive5xx = 0;
+  stats.consecutiveGateway = 0;
+  stats.consecutiveLocalOrigin = 0;
+  stats.isOverflowing = false;
+  stats.isProbeInFlight = false;
+  stats.probeVerdict = 'none';
+}

@@ -1,0 +1,92 @@
+// Books the beginning and the end of every attempt at its endpoint: load, latency, and the runs of failures that detectors
+// watch. Ejects nobody; it only says when a sweep is worth its while.
+
+import type { EffectivePolicy } from '#contract/policy.ts';
+import { recordAtLeast, recordFailure, recordLatency } from '../ewma.ts';
+import type { Outcome } from '../outcome.ts';
+import { isStaleConnection } from '../retry/decide.ts';
+import type { EndpointStats } from '../stats.ts';
+
+/** To be called as soon as the endpoint is picked; the caller keeps `stats.epoch` for endAttempt. */
+export function beginAttempt(stats: EndpointStats, _now: number): void {
+  stats.inFlight++;
+  if (stats.state === 'probing') stats.isProbeInFlight = true;
+}
+
+/**
+ * To be called exactly once for each beginAttempt. Constant time, allocates nothing.
+ *
+ * What an outcome says about the endpoint:
+ * - `response` below 500: success; every run of failures ends. 429 is a success here (the endpoint lives) but costs the
+ *   penalty of ewma.ts, and so does its Retry-After.
+ * - `response` from 500: a failure of the answer detectors; it ends the run of failures to answer, and unless it is 502, 503
+ *   or 504 the gateway run.
+ * - no proper answer (connect, reset, timeout, protocol error, a body that broke off): a failure to answer. Says nothing about
+ *   the answer detectors.
+ * - `overflow`, `canceled`, a stale connection: nothing, except that a canceled attempt was at least that slow.
+ *
+ * @param epochAtBegin  `stats.epoch` at beginAttempt; an outcome from an older epoch is counted, never judged
+ * @returns             true when a detector crossed its threshold (and again at each multiple of it) or a probe ended: sweep
+ *                      this service now
+ */
+export function endAttempt(
+  stats: EndpointStats,
+  outcome: Outcome,
+  epochAtBegin: number,
+  policy: EffectivePolicy,
+  now: number,
+): boolean {
+  if (stats.inFlight > 0) stats.inFlight--;
+  const isCurrent = epochAtBegin === stats.epoch;
+  if (isCurrent && stats.state === 'probing') stats.isProbeInFlight = false;
+  if (outcome.kind === 'overflow') return false;
+  stats.attempts++;
+  if (outcome.kind === 'canceled' || isStaleConnection(outcome)) {
+    if (isCurrent && outcome.kind === 'canceled' && outcome.status === 0) recordAtLeast(stats, outcome.latencyMs, now);
+    return false;
+  }
+  const isFailure = outcome.kind !== 'response' || outcome.status >= 500;
+  if (isFailure) stats.failures++;
+  if (!isCurrent) return false;
+  measure(stats, outcome, isFailure, now);
+  return judge(stats, outcome, isFailure, policy);
+}
+
+function measure(stats: EndpointStats, outcome: Outcome, isFailure: boolean, now: number): void {
+  if (isFailure || outcome.status === 429) recordFailure(stats, outcome.latencyMs, outcome.retryAfterMs, now);
+  else recordLatency(stats, outcome.latencyMs, now);
+  if (!isFailure) return;
+  stats.lastFailureKind = outcome.kind;
+  stats.lastFailureStatus = outcome.kind === 'response' ? outcome.status : 0;
+}
+
+function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, policy: EffectivePolicy): boolean {
+  // In panic an ejected endpoint is used too; it comes back when its time is over, not before.
+  if (stats.state === 'ejected') return false;
+  if (stats.state === 'probing') {
+    if (stats.probeVerdict === 'none') stats.probeVerdict = isFailure ? 'failed' : 'passed';
+    return true;
+  }
+  const { consecutive5xxErrors, consecutiveGatewayErrors, consecutiveLocalOriginFailures } = policy.outlierDetection;
+  if (!isFailure) {
+    stats.consecutive5xx = 0;
+    stats.consecutiveGateway = 0;
+    stats.consecutiveLocalOrigin = 0;
+    stats.isOverflowing = false;
+    return false;
+  }
+  if (outcome.kind !== 'response') return isCrossing(++stats.consecutiveLocalOrigin, consecutiveLocalOriginFailures);
+  stats.consecutiveLocalOrigin = 0;
+  stats.consecutive5xx++;
+  const isGateway = outcome.status >= 502 && outcome.status <= 504;
+  stats.consecutiveGateway = isGateway ? stats.consecutiveGateway + 1 : 0;
+  return (
+    isCrossing(stats.consecutive5xx, consecutive5xxErrors) ||
+    (isGateway && isCrossing(stats.consecutiveGateway, consecutiveGatewayErrors))
+  );
+}
+
+/** At multiples, not only once: an endpoint that the ceiling saved must be looked at again, but not at every request. */
+function isCrossing(count: number, threshold: number): boolean {
+  return threshold > 0 && count % threshold === 0;
+}
