@@ -1,0 +1,209 @@
+// The one writer. Endpoints from discovery, policies from sync and the outcomes of attempts meet here; one product leaves, the
+// frozen snapshot. Every change is build → freeze → assign, synchronous, with no await in between.
+
+import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
+import { planService } from '#contract/plan.ts';
+import type { PolicyDocument, ServicePlan } from '#contract/policy.ts';
+import type { Clock, Random } from '../clock.ts';
+import type { EndpointSet } from '../core/endpoint.ts';
+import type { MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
+import { createServiceStats, createServiceView } from '../core/view.ts';
+import { keepIfSame, parsePush } from './documents.ts';
+import { createInboundView, type InboundTarget } from './inbound.ts';
+import { diffMembership, Leavers } from './membership.ts';
+import { Publisher } from './publisher.ts';
+import { membershipEvent, panicEvent, policyEvent } from './say.ts';
+import { nextSweepAt, sweepService } from './sweeper.ts';
+
+export interface MeshOptions {
+  /** Service that this agent stands beside; policies and intentions are read from its side. */
+  readonly caller: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onEvent: (event: MeshEvent) => void;
+}
+
+/** What is known of one service between two builds of its view. */
+interface ServiceRecord {
+  plan: ServicePlan;
+  view: ServiceView;
+  /** Monotonic ms; sweep() leaves the service alone before. */
+  sweepAt: number;
+}
+
+export class Mesh {
+  readonly #caller: string;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #publisher: Publisher;
+  readonly #records = new Map<string, ServiceRecord>();
+  /** For the life of the agent, by service: what was counted outlives removal and return. */
+  readonly #serviceStats = new Map<string, ServiceStats>();
+  readonly #inbound = new Map<string, { readonly target: InboundTarget; view: ServiceView }>();
+  readonly #leavers = new Leavers();
+  #documents: readonly PolicyDocument[] = [];
+  #snapshot: MeshSnapshot = Object.freeze({ generation: 0, policyVersion: 0, services: new Map() });
+
+  constructor({ caller, clock, random, onEvent }: MeshOptions) {
+    this.#caller = caller;
+    this.#clock = clock;
+    this.#random = random;
+    this.#publisher = new Publisher(onEvent);
+  }
+
+  /** What the request path reads. The object and all it holds never change, but for the statistics. */
+  get snapshot(): MeshSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Takes over a discovered set. An empty one is taken over too: whether to believe it is discovery's decision. */
+  applyEndpoints(set: EndpointSet): void {
+    const service = set.service.toLowerCase();
+    const former = this.#records.get(service);
+    const now = this.#clock.now();
+    const membership = diffMembership(former?.view.endpoints ?? [], set, this.#leavers, now);
+    if (former !== undefined && !membership.isChanged) return;
+    const plan = former?.plan ?? this.#plan(service, null);
+    const view = createServiceView(plan, membership.views, this.#statsOf(service, plan));
+    this.#records.set(service, { plan, view, sweepAt: nextSweepAt(view, now) });
+    const epochMs = this.#clock.epochMs();
+    const events = [membershipEvent(service, membership, epochMs), panicEvent(former?.view ?? null, view, epochMs)];
+    this.#publish(events);
+  }
+
+  /** Forgets a service. The statistics of its endpoints are kept for a while, as of any leaver. */
+  removeService(name: string): void {
+    const service = name.toLowerCase();
+    const record = this.#records.get(service);
+    if (record === undefined) return;
+    const now = this.#clock.now();
+    for (const { stats } of record.view.endpoints) this.#leavers.keep(stats, now);
+    this.#records.delete(service);
+    this.#publish([]);
+  }
+
+  /**
+   * All or nothing: with a single problem in any document the snapshot stays the very same object.
+   *
+   * Services about which the documents say what they said before keep their view.
+   */
+  applyPolicy(push: PolicyPush): PolicyVerdict {
+    const { version, nonce } = push;
+    const epochMs = this.#clock.epochMs();
+    const parsed = parsePush(push);
+    if (!parsed.ok) {
+      const appliedVersion = this.#snapshot.policyVersion;
+      this.#tell([policyEvent(push, appliedVersion, parsed.problems, epochMs)]);
+      return { version, nonce, verdict: 'NACK', appliedVersion, problems: parsed.problems };
+    }
+    this.#documents = parsed.value;
+    const events: (MeshEvent | null)[] = [policyEvent(push, version, [], epochMs)];
+    for (const [service, record] of this.#records) {
+      const plan = this.#plan(service, record.plan);
+      if (plan === record.plan) continue;
+      const view = createServiceView(plan, record.view.endpoints, this.#statsOf(service, plan));
+      events.push(panicEvent(record.view, view, epochMs));
+      this.#records.set(service, { plan, view, sweepAt: this.#clock.now() });
+    }
+    for (const [service, inbound] of this.#inbound) this.#renewInbound(service, inbound);
+    this.#publish(events, version);
+    return { version, nonce, verdict: 'ACK', appliedVersion: version, problems: [] };
+  }
+
+  /**
+   * Sweeps one service now: a detector has fired or a probe has ended. Costs O(endpoints of the service), and only when
+   * someone's state changed another O(services) for the new table.
+   */
+  requestSweep(service: string): void {
+    const record = this.#records.get(service);
+    if (record === undefined) return;
+    const events: (MeshEvent | null)[] = [];
+    if (this.#sweepRecord(record, this.#clock.now(), events)) this.#publish(events);
+    else this.#tell(events);
+  }
+
+  /** Sweeps every service that is due: an ejection time is over, or an interval has passed. O(services) when none is. */
+  sweep(now: number): void {
+    const events: (MeshEvent | null)[] = [];
+    let isChanged = false;
+    for (const record of this.#records.values()) {
+      if (now >= record.sweepAt && this.#sweepRecord(record, now, events)) isChanged = true;
+    }
+    if (isChanged) this.#publish(events);
+    else this.#tell(events);
+  }
+
+  /**
+   * Called with every new snapshot, never with the one in force at the time of subscribing.
+   *
+   * @returns a function that takes the listener back
+   */
+  onChange(listener: (snapshot: MeshSnapshot) => void): () => void {
+    return this.#publisher.subscribe(listener);
+  }
+
+  /** Backends that the rules of known services name, each once, in order: they must be discovered too. */
+  wantedServices(): string[] {
+    const wanted = new Set<string>();
+    for (const { plan } of this.#records.values()) {
+      for (const { backends } of plan.rules) for (const { service } of backends) wanted.add(service);
+    }
+    return [...wanted].sort();
+  }
+
+  /**
+   * View for the inbound listener: the application at `target` as the only endpoint of `service`. The same object until a
+   * policy about the service changes, so it can be asked for per request.
+   */
+  inboundView(service: string, target: InboundTarget): ServiceView {
+    const known = this.#inbound.get(service);
+    if (known?.target.address === target.address && known.target.port === target.port) return known.view;
+    const plan = planService(this.#documents, service, service);
+    const view = createInboundView(plan, target, null);
+    this.#inbound.set(service, { target: { address: target.address, port: target.port }, view });
+    return view;
+  }
+
+  #renewInbound(service: string, inbound: { readonly target: InboundTarget; view: ServiceView }): void {
+    const renewed = createInboundView(planService(this.#documents, service, service), inbound.target, inbound.view);
+    if (JSON.stringify(renewed.policy) !== JSON.stringify(inbound.view.policy)) inbound.view = renewed;
+  }
+
+  #plan(service: string, former: ServicePlan | null): ServicePlan {
+    return keepIfSame(former, planService(this.#documents, this.#caller, service));
+  }
+
+  #statsOf(service: string, plan: ServicePlan): ServiceStats {
+    const stats = this.#serviceStats.get(service) ?? createServiceStats(service);
+    this.#serviceStats.set(service, stats);
+    stats.retryBudget.configure(plan.policy);
+    return stats;
+  }
+
+  /** @returns true when the record has a new view */
+  #sweepRecord(record: ServiceRecord, now: number, events: (MeshEvent | null)[]): boolean {
+    const { plan, view } = record;
+    const epochMs = this.#clock.epochMs();
+    const isChanged = sweepService(view, { now, epochMs, random: this.#random }, events);
+    if (isChanged) {
+      record.view = createServiceView(plan, view.endpoints, view.stats);
+      events.push(panicEvent(view, record.view, epochMs));
+    }
+    record.sweepAt = nextSweepAt(view, now);
+    return isChanged;
+  }
+
+  #publish(events: readonly (MeshEvent | null)[], policyVersion = this.#snapshot.policyVersion): void {
+    const services = new Map<string, ServiceView>();
+    for (const [service, { view }] of this.#records) services.set(service, view);
+    this.#snapshot = Object.freeze({ generation: this.#snapshot.generation + 1, policyVersion, services });
+    this.#tell(events, this.#snapshot);
+  }
+
+  #tell(events: readonly (MeshEvent | null)[], snapshot: MeshSnapshot | null = null): void {
+    this.#publisher.tell(
+      snapshot,
+      events.filter((event) => event !== null),
+    );
+  }
+}
