@@ -44,3 +44,17 @@ export const FOREIGN_KEYS: ReadonlyMap<string, string> = new Map([
   ['annotations', 'use metadata.labels'],
   ['status', 'the control plane writes it; remove it'],
 ]);
+
+/** Hint by unknown kind. */
+export const FOREIGN_KINDS: ReadonlyMap<string, string> = new Map([
+  ['DestinationRule', 'use ServicePolicy'],
+  ['VirtualService', 'use HTTPRoute'],
+  ['AuthorizationPolicy', 'use ServiceIntentions'],
+  ['MeshConfig', 'use MeshDefaults'],
+  ['proxy-defaults', 'use MeshDefaults'],
+  ['service-defaults', 'use ServicePolicy'],
+  ['service-resolver', 'use ServicePolicy'],
+  ['service-router', 'use HTTPRoute'],
+  ['service-splitter', 'use HTTPRoute with weighted backendRefs'],
+  ['service-intentions', 'use ServiceIntentions'],
+]);

@@ -16,7 +16,8 @@ export interface JsonSchema {
   readonly anyOf?: readonly JsonSchema[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly patternProperties?: Readonly<Record<string, JsonSchema>>;
-  readonly required?: readonly string[];
+  /** TypeBox types say undefined where every property is optional. */
+  readonly required?: readonly string[] | undefined;
   readonly additionalProperties?: unknown;
   readonly maxProperties?: number;
   readonly items?: JsonSchema;

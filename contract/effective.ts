@@ -1,0 +1,167 @@
+// Layers of settings in, one policy out. The last layer that says a value wins; lists are replaced whole. Each value keeps
+// where it came from, because the first question after "what applies?" is "who said so?".
+
+import { parseDuration, parseRate } from './durations.ts';
+import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
+import { type Sections, SectionsSchema } from './policy-schema.ts';
+
+/** Settings of one document, or of a part of it. */
+export interface Layer {
+  readonly from: PolicyId | 'default';
+  readonly sections: Sections;
+}
+
+/** A value as documents write it, and the document that said it. */
+export interface Explained<T> {
+  readonly value: T;
+  readonly from: PolicyId | 'default';
+}
+
+/** Every field of the sections, filled in and explained. A new field of the schema that is missing here does not compile. */
+export type ExplainedPolicy = Explain<Sections>;
+type Explain<S> = {
+  readonly [Key in keyof S]-?: NonNullable<S[Key]> extends readonly unknown[] | string | number | boolean
+    ? Explained<NonNullable<S[Key]>>
+    : Explain<NonNullable<S[Key]>>;
+};
+
+/** All defaults of the schema, as one layer. */
+export const DEFAULT_LAYER: Layer = { from: 'default', sections: defaultsOf(SectionsSchema) as Sections };
+
+function defaultsOf(schema: { readonly properties?: object; readonly default?: unknown }): unknown {
+  if (schema.properties === undefined) return schema.default;
+  return Object.fromEntries(Object.entries(schema.properties).map(([key, inner]) => [key, defaultsOf(inner)]));
+}
+
+/** @param layers from the most general to the closest; DEFAULT_LAYER is put before them */
+export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
+  const all = [DEFAULT_LAYER, ...layers];
+  const last = <T>(read: (sections: Sections) => T | undefined): Explained<T> => {
+    const { sections, from } = all.findLast((layer) => read(layer.sections) !== undefined) ?? DEFAULT_LAYER;
+    return { value: read(sections) as T, from }; // the default layer says every value
+  };
+  const explained: ExplainedPolicy = {
+    loadBalancer: {
+      policy: last((s) => s.loadBalancer?.policy),
+      choiceCount: last((s) => s.loadBalancer?.choiceCount),
+    },
+    timeouts: {
+      connect: last((s) => s.timeouts?.connect),
+      request: last((s) => s.timeouts?.request),
+      backendRequest: last((s) => s.timeouts?.backendRequest),
+      idle: last((s) => s.timeouts?.idle),
+    },
+    retries: {
+      attempts: last((s) => s.retries?.attempts),
+      on: last((s) => s.retries?.on),
+      methods: last((s) => s.retries?.methods),
+      budget: {
+        percent: last((s) => s.retries?.budget?.percent),
+        interval: last((s) => s.retries?.budget?.interval),
+        minRetryRate: last((s) => s.retries?.budget?.minRetryRate),
+      },
+    },
+    limits: {
+      maxConnections: last((s) => s.limits?.maxConnections),
+      maxConcurrentRequests: last((s) => s.limits?.maxConcurrentRequests),
+      idleTimeout: last((s) => s.limits?.idleTimeout),
+    },
+    outlierDetection: {
+      consecutive5xxErrors: last((s) => s.outlierDetection?.consecutive5xxErrors),
+      consecutiveGatewayErrors: last((s) => s.outlierDetection?.consecutiveGatewayErrors),
+      consecutiveLocalOriginFailures: last((s) => s.outlierDetection?.consecutiveLocalOriginFailures),
+      interval: last((s) => s.outlierDetection?.interval),
+      baseEjectionTime: last((s) => s.outlierDetection?.baseEjectionTime),
+      maxEjectionTime: last((s) => s.outlierDetection?.maxEjectionTime),
+      maxEjectionPercent: last((s) => s.outlierDetection?.maxEjectionPercent),
+      minHealthPercent: last((s) => s.outlierDetection?.minHealthPercent),
+    },
+    exposeEndpoint: last((s) => s.exposeEndpoint),
+  };
+  return withinBounds(explained);
+}
+
+/**
+ * Two pairs whose halves may come from different layers: an attempt never outlasts its request, and an ejection never has a
+ * maximum below its base (Envoy raises the maximum too). The half that gives way shows where its bound came from.
+ */
+function withinBounds(policy: ExplainedPolicy): ExplainedPolicy {
+  const { request, backendRequest } = policy.timeouts;
+  const { baseEjectionTime, maxEjectionTime } = policy.outlierDetection;
+  const requestMs = milliseconds(request);
+  const attemptMs = milliseconds(backendRequest);
+  const isAttemptLonger = requestMs > 0 && attemptMs > requestMs;
+  const isMaxShorter = milliseconds(maxEjectionTime) < milliseconds(baseEjectionTime);
+  return {
+    ...policy,
+    timeouts: { ...policy.timeouts, backendRequest: isAttemptLonger ? request : backendRequest },
+    outlierDetection: {
+      ...policy.outlierDetection,
+      maxEjectionTime: isMaxShorter ? baseEjectionTime : maxEjectionTime,
+    },
+  };
+}
+
+/** What the request path reads: numbers for texts, frozen. */
+export function toEffective({
+  loadBalancer,
+  timeouts,
+  retries,
+  limits,
+  outlierDetection: outlier,
+  exposeEndpoint,
+}: ExplainedPolicy): EffectivePolicy {
+  return deepFreeze({
+    loadBalancer: { policy: loadBalancer.policy.value, choiceCount: loadBalancer.choiceCount.value },
+    timeouts: {
+      connectMs: milliseconds(timeouts.connect),
+      requestMs: milliseconds(timeouts.request),
+      backendRequestMs: milliseconds(timeouts.backendRequest),
+      idleMs: milliseconds(timeouts.idle),
+    },
+    retries: {
+      attempts: retries.attempts.value,
+      onConditions: retries.on.value.filter(isCondition),
+      onStatuses: retries.on.value.filter((word) => !isCondition(word)).map(Number),
+      methods: [...retries.methods.value],
+      budget: {
+        percent: retries.budget.percent.value,
+        intervalMs: milliseconds(retries.budget.interval),
+        minRetriesPerSecond: parseRate(retries.budget.minRetryRate.value) ?? 0,
+      },
+    },
+    limits: {
+      maxConnections: limits.maxConnections.value,
+      maxConcurrentRequests: limits.maxConcurrentRequests.value,
+      idleTimeoutMs: milliseconds(limits.idleTimeout),
+    },
+    outlierDetection: {
+      consecutive5xxErrors: outlier.consecutive5xxErrors.value,
+      consecutiveGatewayErrors: outlier.consecutiveGatewayErrors.value,
+      consecutiveLocalOriginFailures: outlier.consecutiveLocalOriginFailures.value,
+      intervalMs: milliseconds(outlier.interval),
+      baseEjectionTimeMs: milliseconds(outlier.baseEjectionTime),
+      maxEjectionTimeMs: milliseconds(outlier.maxEjectionTime),
+      maxEjectionPercent: outlier.maxEjectionPercent.value,
+      minHealthPercent: outlier.minHealthPercent.value,
+    },
+    exposeEndpoint: exposeEndpoint.value,
+  });
+}
+
+export function isCondition(word: string): word is RetryCondition {
+  return RETRY_CONDITIONS.includes(word as RetryCondition);
+}
+
+/** Documents are valid here, so every duration parses. */
+function milliseconds({ value }: Explained<string>): number {
+  return parseDuration(value) ?? 0;
+}
+
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

@@ -1,0 +1,102 @@
+// What a schema cannot say about a policy document: rules over several values of one mapping, by their name in `x-rules`.
+// Each runs only on a mapping that is valid in itself, so the casts to the schema's types hold.
+
+import { parseDuration } from './durations.ts';
+import type { HTTPRouteSpec, Sections, ServiceIntentionsSpec } from './policy-schema.ts';
+import type { Problem } from './problem.ts';
+import { pathTo } from './problem-words.ts';
+import type { Rule } from './validate.ts';
+
+type RouteRuleSpec = HTTPRouteSpec['rules'][number];
+type FilterSpec = NonNullable<RouteRuleSpec['filters']>[number];
+type ModifierSpec = NonNullable<FilterSpec['requestHeaderModifier']>;
+type SourceSpec = NonNullable<ServiceIntentionsSpec['sources']>[number];
+type PermissionSpec = NonNullable<SourceSpec['permissions']>[number];
+
+export const POLICY_RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ['attemptWithinRequest', (value) => attemptWithinRequest(value as NonNullable<Sections['timeouts']>)],
+  ['baseWithinMaxEjection', (value) => baseWithinMaxEjection(value as NonNullable<Sections['outlierDetection']>)],
+  ['headerNamedOnce', (value) => headerNamedOnce(value as ModifierSpec)],
+  ['filterMatchesType', (value) => filterMatchesType(value as FilterSpec)],
+  ['someWeight', (value) => someWeight(value as NonNullable<RouteRuleSpec['backendRefs']>)],
+  ['parentIsSelf', (value) => parentIsSelf(value as { metadata: { name: string }; spec: HTTPRouteSpec })],
+  ['onePath', (value) => onePath(value as PermissionSpec['http'])],
+  ['actionOrPermissions', (value) => actionOrPermissions(value as SourceSpec)],
+]);
+
+function inconsistent(path: string, message: string): Problem {
+  return { code: 'OTR_INCONSISTENT', path, message };
+}
+
+/** 0 is no limit, which no attempt exceeds; an unlimited attempt ends with the request. */
+function attemptWithinRequest({ request, backendRequest }: NonNullable<Sections['timeouts']>): Problem[] {
+  if (request === undefined || backendRequest === undefined) return [];
+  const requestMs = parseDuration(request) ?? 0;
+  if (requestMs === 0 || (parseDuration(backendRequest) ?? 0) <= requestMs) return [];
+  return [inconsistent('backendRequest', `must be at most request (${request}), found ${backendRequest}`)];
+}
+
+function baseWithinMaxEjection(section: NonNullable<Sections['outlierDetection']>): Problem[] {
+  const { baseEjectionTime: base, maxEjectionTime: max } = section;
+  if (base === undefined || max === undefined || (parseDuration(max) ?? 0) >= (parseDuration(base) ?? 0)) return [];
+  return [inconsistent('maxEjectionTime', `must be at least baseEjectionTime (${base}), found ${max}`)];
+}
+
+function headerNamedOnce({ set = [], add = [], remove = [] }: ModifierSpec): Problem[] {
+  const names = [
+    ...set.map(({ name }, index) => ({ name, path: `${pathTo('set', index)}.name` })),
+    ...add.map(({ name }, index) => ({ name, path: `${pathTo('add', index)}.name` })),
+    ...remove.map((name, index) => ({ name, path: pathTo('remove', index) })),
+  ];
+  const first = new Map<string, string>();
+  return names.flatMap(({ name, path }): Problem[] => {
+    const key = name.toLowerCase();
+    const former = first.get(key);
+    if (former === undefined) first.set(key, path);
+    return former === undefined
+      ? []
+      : [{ code: 'OTR_DUPLICATE', path, message: `${key} is already named at ${former}` }];
+  });
+}
+
+function filterMatchesType({ type, requestHeaderModifier, responseHeaderModifier }: FilterSpec): Problem[] {
+  const isRequest = type === 'RequestHeaderModifier';
+  const [own, other] = isRequest
+    ? (['requestHeaderModifier', 'responseHeaderModifier'] as const)
+    : (['responseHeaderModifier', 'requestHeaderModifier'] as const);
+  const has = { requestHeaderModifier, responseHeaderModifier };
+  const problems: Problem[] = [];
+  if (has[own] === undefined) {
+    problems.push({ code: 'OTR_MISSING', path: own, message: `must be there: the type is ${type}` });
+  }
+  if (has[other] !== undefined) problems.push(inconsistent(other, `must not be there: the type is ${type}`));
+  return problems;
+}
+
+function someWeight(backends: NonNullable<RouteRuleSpec['backendRefs']>): Problem[] {
+  const total = backends.reduce((sum, { weight = 1 }) => sum + weight, 0);
+  return total > 0 ? [] : [{ code: 'OTR_RANGE', path: '', message: 'weights must add up to more than 0, found 0' }];
+}
+
+function parentIsSelf({ metadata, spec }: { metadata: { name: string }; spec: HTTPRouteSpec }): Problem[] {
+  const parent = spec.parentRefs[0];
+  if (parent === undefined || parent.name === metadata.name) return [];
+  const message = `must be metadata.name (${metadata.name}), found ${parent.name}`;
+  return [inconsistent('spec.parentRefs[0].name', message)];
+}
+
+function onePath({ methods, pathPrefix, pathExact }: PermissionSpec['http']): Problem[] {
+  if (pathPrefix !== undefined && pathExact !== undefined) {
+    return [inconsistent('pathExact', 'must not be there beside pathPrefix')];
+  }
+  if (methods !== undefined || pathPrefix !== undefined || pathExact !== undefined) return [];
+  return [{ code: 'OTR_MISSING', path: '', message: 'must name methods, pathPrefix or pathExact' }];
+}
+
+function actionOrPermissions({ action, permissions }: SourceSpec): Problem[] {
+  if (action !== undefined && permissions !== undefined) {
+    return [inconsistent('action', 'must not be there beside permissions')];
+  }
+  if (action !== undefined || permissions !== undefined) return [];
+  return [{ code: 'OTR_MISSING', path: 'action', message: 'must be there: allow, deny, or permissions instead' }];
+}
