@@ -66,7 +66,7 @@ export function decideSweep(
     if (decision !== null) decisions.push(decision);
     if (view.stats.state === 'serving' && fullRun(view.stats, outlier) !== null) suspects.push(view);
   }
-  const hasRoomForAll = suspects.length <= ceiling.limit - ceiling.out;
+  const hasRoomForAll = suspects.length <= Math.max(0, ceiling.limit - ceiling.out);
   const first = hasRoomForAll ? 0 : Math.floor(random() * suspects.length);
   for (let nth = 0; nth < suspects.length; nth++) {
     const view = suspects[(first + nth) % suspects.length];

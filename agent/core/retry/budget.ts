@@ -7,11 +7,11 @@ import type { EffectivePolicy } from '#contract/policy.ts';
 const SLOT_COUNT = 10;
 
 /**
- * A window over the last `intervalMs`:
+ * A window over the last `intervalMs`, to a tenth of it (nine whole slots and the one under way):
  *
  *   balance = percent / 100 × requests + minRetriesPerSecond × interval − retries
  *
- * so that in any window retries ≤ percent of the requests + the floor. An idle start with 10/s over 10 s holds 100 retries;
+ * so that within the window retries ≤ percent of the requests + the floor. An idle start with 10/s over 10 s holds 100 retries;
  * 100 requests a second at 20 % add 20 a second.
  *
  * @see Finagle RetryBudget (deposit, withdraw, reserve over a windowed adder)
