@@ -1,0 +1,204 @@
+// `outrigger policy`: apply, get, list, delete. Documents are checked here first, with the same parser that agents use,
+// so that a mistake is shown at its line and nothing half-valid is sent.
+
+import { type Command, InvalidArgumentError } from 'commander';
+import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy.ts';
+import { nearest } from '#contract/suggest.ts';
+import type { StoredPolicy } from '../control-plane/store/store.ts';
+import { type ApiOptions, callApi, withApiOptions } from './api.ts';
+import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';
+import { type PolicyAnswer, readPolicyAnswer } from './policy-answer.ts';
+import { readPolicyFiles } from './policy-files.ts';
+import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
+
+/** How long the control plane may wait for the agents' verdicts before it answers. */
+const WAIT = '2s';
+
+export function addPolicyCommand(program: Command, terminal: Terminal): void {
+  const policy = program.command('policy').description('apply, read and delete policy documents');
+  withApiOptions(policy.command('apply'))
+    .description('check documents here, store them, and wait for the agents to acknowledge')
+    .requiredOption('-f, --file <file...>', 'files or folders, several documents a file; - reads standard input')
+    .option('--if-revision <number>', 'apply only if the document still has this revision (one document)', wholeNumber)
+    .addOption(outputOption())
+    .action((options: ApplyOptions) => applyPolicies(options, terminal));
+  withApiOptions(policy.command('get'))
+    .description('print one stored document, ready to be edited and applied')
+    .argument('<kind/name>', 'for example ServicePolicy/payments')
+    .addOption(outputOption('yaml'))
+    .action((id: string, options: ApiOptions & { output: OutputFormat }) => getPolicy(id, options, terminal));
+  withApiOptions(policy.command('list'))
+    .description('list the stored documents')
+    .addOption(outputOption())
+    .action((options: ApiOptions & { output: OutputFormat }) => listPolicies(options, terminal));
+  withApiOptions(policy.command('delete'))
+    .description('delete one document; what it said falls back to the defaults')
+    .argument('<kind/name>', 'for example ServicePolicy/payments')
+    .option('--if-revision <number>', 'delete only if the document still has this revision', wholeNumber)
+    .addOption(outputOption())
+    .action((id: string, options: ApplyOptions) => deletePolicy(id, options, terminal));
+}
+
+interface ApplyOptions extends ApiOptions {
+  readonly file: readonly string[];
+  readonly ifRevision?: number;
+  readonly output: OutputFormat;
+}
+
+async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise<void> {
+  const documents = readPolicyFiles(options.file);
+  if (options.ifRevision !== undefined && documents.length !== 1) {
+    throw new CommandFailure(`--if-revision goes with exactly one document, ${documents.length} were given`, {
+      exitCode: EXIT.usage,
+    });
+  }
+  const results: { id: PolicyId; took: number; applied: PolicyAnswer }[] = [];
+  for (const document of documents) {
+    const startedAt = performance.now();
+    const answer = await callApi(options, 'PUT', `${pathOf(document)}?wait=${WAIT}`, {
+      body: document,
+      headers: ifMatch(options.ifRevision),
+    });
+    const applied = readPolicyAnswer(answer.body);
+    const took = performance.now() - startedAt;
+    const id: PolicyId = `${document.kind}/${document.metadata.name}`;
+    results.push({ id, took, applied });
+    if (applied.agents.rejected > 0) terminal.exitCode = EXIT.problemFound;
+    if (options.output === 'table' || options.output === 'wide')
+      terminal.out(sentence(id, 'applied', applied, took, terminal));
+  }
+  if (options.output === 'json' || options.output === 'yaml') {
+    const data = results.map(({ id, took, applied }) => ({ id, ...applied, tookMs: Math.round(took) }));
+    terminal.out(renderResult(options.output, data, () => ''));
+  }
+}
+
+async function getPolicy(
+  text: string,
+  options: ApiOptions & { output: OutputFormat },
+  terminal: Terminal,
+): Promise<void> {
+  const { kind, name } = parseId(text);
+  const { body } = await fetchPolicy(options, kind, name);
+  const document = unwrap(body);
+  printResult(terminal, options.output, document, () => renderResult('yaml', document, () => ''));
+}
+
+async function listPolicies(options: ApiOptions & { output: OutputFormat }, terminal: Terminal): Promise<void> {
+  const { body } = await callApi(options, 'GET', '/v1/policies');
+  const stored = readList(body);
+  const now = terminal.epochMs();
+  printResult(terminal, options.output, body, () =>
+    stored.length === 0
+      ? 'no policies are stored: every service runs with the defaults (outrigger policy apply -f FILE)\n'
+      : formatTable(
+          [
+            { title: 'KIND', cell: ({ document }) => document.kind },
+            { title: 'NAME', cell: ({ document }) => document.metadata.name },
+            { title: 'REVISION', cell: ({ revision }) => String(revision), align: 'right' },
+            {
+              title: 'CHANGED',
+              cell: ({ updatedAtEpochMs: at }) => `${formatAge(now - at)} ago`,
+            },
+            { title: 'AUTHOR', cell: ({ author }) => author, isWide: true },
+            { title: 'SECTIONS', cell: ({ document }) => Object.keys(document.spec).join(' '), isWide: true },
+          ],
+          stored,
+          terminal,
+          options.output === 'wide',
+        ),
+  );
+}
+
+async function deletePolicy(text: string, options: ApplyOptions, terminal: Terminal): Promise<void> {
+  const { kind, name } = parseId(text);
+  const startedAt = performance.now();
+  const { status, body } = await callApi(
+    options,
+    'DELETE',
+    `/v1/policies/${kind}/${encodeURIComponent(name)}?wait=${WAIT}`,
+    {
+      headers: ifMatch(options.ifRevision),
+      accept: [404],
+    },
+  );
+  if (status === 404) throw missing(kind, name);
+  const applied = readPolicyAnswer(body);
+  const took = performance.now() - startedAt;
+  printResult(terminal, options.output, { id: `${kind}/${name}`, ...applied }, () =>
+    sentence(`${kind}/${name}`, 'deleted', applied, took, terminal),
+  );
+}
+
+async function fetchPolicy(options: ApiOptions, kind: PolicyKind, name: string): Promise<{ body: unknown }> {
+  const answer = await callApi(options, 'GET', `/v1/policies/${kind}/${encodeURIComponent(name)}`, { accept: [404] });
+  if (answer.status === 404) throw missing(kind, name);
+  return answer;
+}
+
+function missing(kind: PolicyKind, name: string): CommandFailure {
+  return new CommandFailure(`there is no ${kind}/${name}`, {
+    exitCode: EXIT.problemFound,
+    next: 'outrigger policy list',
+  });
+}
+
+function ifMatch(revision: number | undefined): Readonly<Record<string, string>> {
+  return revision === undefined ? {} : { 'if-match': `"${revision}"` };
+}
+
+function pathOf(document: PolicyDocument): string {
+  return `/v1/policies/${document.kind}/${encodeURIComponent(document.metadata.name)}`;
+}
+
+/** `ServicePolicy/payments applied: version 7, 7 of 7 agents acknowledged in 43 ms` */
+function sentence(
+  id: string,
+  verb: string,
+  { version, agents }: PolicyAnswer,
+  tookMs: number,
+  terminal: Terminal,
+): string {
+  const share = `${agents.applied} of ${agents.wanted} agents acknowledged in ${Math.round(tookMs)} ms`;
+  const isComplete = agents.applied === agents.wanted && agents.rejected === 0;
+  const rest =
+    agents.rejected > 0
+      ? `\n${agents.rejected} rejected it and keep their former policy; the reasons: outrigger status -o wide`
+      : isComplete
+        ? ''
+        : '\nthe others have not answered yet: outrigger status --watch';
+  const who = agents.wanted === 0 ? 'no agent is connected' : share;
+  return `${paint(terminal, isComplete ? 'green' : 'yellow', `${id} ${verb}`)}: version ${version}, ${who}${rest}\n`;
+}
+
+function parseId(text: string): { kind: PolicyKind; name: string } {
+  const slash = text.indexOf('/');
+  const [word, name] = slash < 0 ? [text, ''] : [text.slice(0, slash), text.slice(slash + 1)];
+  const kind = POLICY_KINDS.find((known) => known.toLowerCase() === word.toLowerCase());
+  if (kind !== undefined && name !== '') return { kind, name };
+  const guess = nearest(word, POLICY_KINDS);
+  const why = kind !== undefined ? 'the name is missing' : `'${word}' is not a kind of policy`;
+  throw new CommandFailure(`${why}; write KIND/NAME, for example ServicePolicy/payments`, {
+    exitCode: EXIT.usage,
+    next:
+      guess === null ? `kinds: ${POLICY_KINDS.join(', ')}` : `did you mean ${guess}/${name === '' ? 'NAME' : name}?`,
+  });
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!Number.isSafeInteger(number) || number < 0) throw new InvalidArgumentError('It must be a whole number.');
+  return number;
+}
+
+/** The document without what the server wrote around it. */
+function unwrap(body: unknown): unknown {
+  const { document } = (body ?? {}) as { document?: unknown };
+  return document ?? body;
+}
+
+function readList(body: unknown): StoredPolicy[] {
+  const { policies } = (body ?? {}) as { policies?: unknown };
+  const list = Array.isArray(body) ? body : Array.isArray(policies) ? policies : [];
+  return list.filter((entry): entry is StoredPolicy => typeof entry?.document?.metadata?.name === 'string');
+}

@@ -1,0 +1,149 @@
+import t from 'tap';
+import { parsePolicy } from '#contract/parse-policy.ts';
+import { FleetObserver } from '../../../cli/demo/observer.ts';
+import { findFreePorts } from '../../../cli/demo/ports.ts';
+import { buildScript, DEFAULT_DURATION_MS, initialPolicies } from '../../../cli/demo/script.ts';
+import { agentConfig, appOptions, buildTopology, INSTANCE_COUNT, PORT_COUNT } from '../../../cli/demo/topology.ts';
+import { type DemoFacts, judgeDemo, verdictSentence } from '../../../cli/demo/verdict.ts';
+import type { EndpointState } from '../../../contract/frames.ts';
+import type { ServiceView } from '../../../control-plane/core/views.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
+
+const ports = Array.from({ length: PORT_COUNT }, (_, index) => 20_000 + index);
+
+t.test('the topology is one web, two orders and four payments, and uses each port once', async (t) => {
+  const topology = buildTopology(ports);
+  t.same(
+    topology.instances.map(({ id }) => id),
+    ['web-1', 'orders-1', 'orders-2', 'payments-1', 'payments-2', 'payments-3', 'payments-4'],
+  );
+  const used = topology.instances.flatMap((instance) => Object.values(instance.ports));
+  used.push(topology.controlPlanePort, topology.registryPort, topology.faultPort);
+  t.same(used.toSorted(), ports);
+  t.throws(() => buildTopology(ports.slice(1)), /needs 31 ports/);
+});
+
+t.test('an app calls the next service through the outbound listener of its own agent', async (t) => {
+  const topology = buildTopology(ports);
+  const orders = topology.instances[1];
+  t.ok(orders);
+  if (orders === undefined) return;
+  t.match(appOptions(topology)[1], { name: 'orders', next: { service: 'payments', port: orders.ports.outbound } });
+  t.match(agentConfig(topology, orders, '/state'), {
+    service: { name: 'orders', port: orders.ports.app },
+    upstreams: [{ service: 'payments' }],
+    controlPlane: { url: `http://127.0.0.1:${topology.controlPlanePort}` },
+  });
+});
+
+t.test('the script keeps its order at every length, and --break replaces its faults', async (t) => {
+  for (const durationMs of [20_000, DEFAULT_DURATION_MS, 600_000]) {
+    const steps = buildScript(durationMs, null, 0);
+    const times = steps.map(({ atMs }) => atMs);
+    t.same(
+      times,
+      times.toSorted((a, b) => a - b),
+    );
+    t.ok((times.at(-1) ?? Number.POSITIVE_INFINITY) < durationMs);
+  }
+  const broken = buildScript(DEFAULT_DURATION_MS, { instance: 'orders-1', mode: 'reset' }, 0);
+  t.match(broken, [{ instance: 'orders-1', mode: 'reset' }, { instance: 'orders-1', mode: 'ok' }, { kind: 'policy' }]);
+});
+
+t.test('every policy of the demo is a valid document', async (t) => {
+  const changes = [0, 1].flatMap((round) => buildScript(DEFAULT_DURATION_MS, null, round));
+  const documents = [
+    ...initialPolicies(DEFAULT_DURATION_MS),
+    ...initialPolicies(20_000),
+    ...changes.flatMap((step) => (step.kind === 'policy' ? [step.document] : [])),
+  ];
+  t.equal(documents.length, 6);
+  for (const document of documents) {
+    const parsed = parsePolicy(document);
+    t.same(parsed.ok ? [] : parsed.problems, []);
+  }
+});
+
+t.test('the observer counts a reinstatement only for what it saw ejected, agent by agent', async (t) => {
+  const observer = new FleetObserver();
+  t.same(observer.look([sight('serving', 'serving')]), []);
+  t.match(observer.look([sight('ejected', 'serving')]), [/orders-1: five 503/]);
+  t.same(observer.look([sight('ejected', 'serving')]), [], 'told once');
+  t.same(observer.look([sight('probing', 'serving')]), [], 'a probe is not a reinstatement');
+  t.same(observer.reinstated, []);
+  t.match(observer.look([sight('serving', 'serving')]), [/payments-3 serves again/]);
+  t.same([observer.ejected, observer.reinstated], [['payments-3'], ['payments-3']]);
+});
+
+t.test('the verdict names every promise that was broken', async (t) => {
+  const kept: DemoFacts = {
+    readyMs: 4_200,
+    ejected: ['payments-3'],
+    reinstated: ['payments-3'],
+    policy: { acknowledged: 7, wanted: 7, tookMs: 43 },
+    sent: 5_000,
+    succeeded: 4_995,
+    skipped: 0,
+  };
+  t.equal(judgeDemo(kept, INSTANCE_COUNT).ok, true, '99.9 % is kept');
+  t.match(verdictSentence(judgeDemo(kept, INSTANCE_COUNT)), /ready in 4\.2 s.*7 of 7 agents in 43 ms.*99\.9 %/);
+  const cases: readonly [Partial<DemoFacts>, RegExp][] = [
+    [{ readyMs: 10_001 }, /took 10\.0 s/],
+    [{ readyMs: null }, /never became ready/],
+    [{ ejected: [] }, /no endpoint was ejected/],
+    [{ reinstated: [] }, /no endpoint was reinstated/],
+    [{ policy: { acknowledged: 6, wanted: 7, tookMs: 43 } }, /6 of 7 agents/],
+    [{ policy: { acknowledged: 7, wanted: 7, tookMs: 1_001 } }, /took 1001 ms/],
+    [{ policy: null }, /was not made/],
+    [{ succeeded: 4_994 }, /6 of 5000 requests failed/],
+    [{ sent: 0, succeeded: 0 }, /no request was sent/],
+  ];
+  for (const [change, message] of cases) {
+    const verdict = judgeDemo({ ...kept, ...change }, INSTANCE_COUNT);
+    t.equal(verdict.ok, false);
+    t.match(verdictSentence(verdict), message);
+  }
+});
+
+t.test('free ports are different and can be listened on', async (t) => {
+  const found = await findFreePorts(8, seededRandom(3));
+  t.equal(new Set(found).size, 8);
+});
+
+function sight(first: EndpointState, second: EndpointState): ServiceView {
+  const reason = (state: EndpointState): string | null => (state === 'serving' ? null : 'five 503');
+  return {
+    service: 'payments',
+    measuredBy: 'outbound',
+    requestsPerSecond: 1,
+    retriesPerSecond: 0,
+    inFlight: 0,
+    availability: { life: { good: 1, valid: 1, ratio: 1 }, lastMinute: { good: 1, valid: 1, ratio: 1 } },
+    p50Ms: 1,
+    p99Ms: 1,
+    endpointCounts: { serving: 1, ejected: 0, probing: 0, draining: 0 },
+    isPanicking: false,
+    holding: [],
+    edges: [],
+    endpoints: [
+      {
+        id: 'payments@payments-3@127.0.0.1:7001',
+        address: '127.0.0.1:7001',
+        state: first,
+        weight: 1,
+        inFlight: 0,
+        connections: 0,
+        ewmaMs: null,
+        attempts: 0,
+        failures: 0,
+        attemptsPerSecond: 0,
+        reason: reason(first),
+        ejectedUntilEpochMs: null,
+        observers: [
+          { agentId: 'orders-1', state: first, reason: reason(first) },
+          { agentId: 'orders-2', state: second, reason: reason(second) },
+        ],
+      },
+    ],
+  };
+}
