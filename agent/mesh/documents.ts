@@ -34,14 +34,7 @@ function nameOf(input: unknown, index: number): string {
   return isNamed ? `${kind}/${name}` : `documents[${index}]`;
 }
 
-/** The former plan when the new one says the same, so that what depends on it stays; else the new one, frozen throughout. */
+/** The former plan when the new one says the same, so that what depends on it stays; else the new one. */
 export function keepIfSame(former: ServicePlan | null, next: ServicePlan): ServicePlan {
-  if (former !== null && JSON.stringify(former) === JSON.stringify(next)) return former;
-  return deepFreeze(next);
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  for (const inner of Object.values(value)) deepFreeze(inner);
-  return Object.freeze(value);
+  return former !== null && JSON.stringify(former) === JSON.stringify(next) ? former : next;
 }
