@@ -1,0 +1,118 @@
+// The agents' side of the API: policy stream, verdicts, reports; and what operators see of agents.
+
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
+import { agentView, agentViews } from '../core/agent-view.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Fleet } from '../core/fleet.ts';
+import type { Ledger } from '../core/ledger.ts';
+import type { Signal } from '../core/signal.ts';
+import { refuseForeignAgent } from './auth.ts';
+import { invalid } from './policy-text.ts';
+import { ApiError } from './problem.ts';
+import { agentParams, reportSchema, verdictSchema } from './report-schemas.ts';
+
+export interface AgentRoutesOptions {
+  readonly ledger: Ledger;
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  readonly verdicts: Signal;
+  /** Takes the response over as the agent's policy stream. */
+  readonly connectAgent: (agentId: string, response: ServerResponse) => void;
+  /** Told of each verdict that counted. */
+  readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
+  /** Told of each verdict that was too late. */
+  readonly onStaleVerdict: () => void;
+}
+
+/** A report of an agent with many endpoints is larger than a policy. */
+export const REPORT_LIMIT_BYTES = 2 * 1024 * 1024;
+
+interface WithId {
+  readonly Params: { readonly id: string };
+}
+
+export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOptions): Promise<void> {
+  const { ledger, fleet, clock } = options;
+  const readers = { config: { access: ['viewer'] as const } };
+  const agents = { config: { access: ['agent'] as const } };
+
+  app.get('/v1/agents', { ...readers, schema: { summary: 'All agents', tags: ['agents'] } }, async () => ({
+    agents: agentViews(ledger, fleet, clock),
+  }));
+
+  app.get<WithId>(
+    '/v1/agents/:id',
+    { ...readers, schema: { summary: 'One agent with its last report', tags: ['agents'], params: agentParams } },
+    async ({ params: { id } }) => {
+      const view = agentView(id, ledger, fleet, clock);
+      if (view === null) throw new ApiError('OTR_ERR_NOT_FOUND', `no agent ${id} is known`);
+      return { ...view, report: fleet.get(id)?.report ?? null };
+    },
+  );
+
+  app.get<WithId>(
+    '/v1/agents/:id/stream',
+    { ...agents, schema: { summary: 'Policy stream (server-sent events)', tags: ['agents'], params: agentParams } },
+    async (request, reply) => {
+      admit(ledger, request.params.id);
+      refuseForeignAgent(request, request.params.id);
+      reply.hijack();
+      options.connectAgent(request.params.id, reply.raw);
+    },
+  );
+
+  app.post<WithId & { Body: PolicyVerdict }>(
+    '/v1/agents/:id/acks',
+    { ...agents, schema: { summary: 'Verdict on a push', tags: ['agents'], params: agentParams, body: verdictSchema } },
+    async (request, reply) => {
+      refuseForeignAgent(request, request.params.id);
+      takeVerdict(request.params.id, request.body, options);
+      return reply.code(204).send();
+    },
+  );
+
+  app.post<WithId & { Body: AgentReport }>(
+    '/v1/agents/:id/reports',
+    {
+      ...agents,
+      bodyLimit: REPORT_LIMIT_BYTES,
+      schema: { summary: 'State and counters of an agent', tags: ['agents'], params: agentParams, body: reportSchema },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      refuseForeignAgent(request, id);
+      admit(ledger, id);
+      refuseForeignAdmin(request.body.adminUrl);
+      ledger.reported(id, request.body.policy.appliedVersion, clock.now());
+      fleet.record(id, request.body, clock.now());
+      return reply.code(204).send();
+    },
+  );
+}
+
+function takeVerdict(agentId: string, verdict: PolicyVerdict, options: AgentRoutesOptions): void {
+  if (!options.ledger.judged(agentId, verdict, options.clock.now())) {
+    options.onStaleVerdict();
+    return;
+  }
+  options.onVerdict(agentId, verdict);
+  options.verdicts.emit();
+}
+
+function admit(ledger: Ledger, agentId: string): void {
+  if (!ledger.hasRoomFor(agentId)) throw new ApiError('OTR_ERR_UNAVAILABLE', 'as many agents as can be are known');
+}
+
+/** The relay goes where this says, so it must be an origin over http or https and nothing more. */
+function refuseForeignAdmin(adminUrl: string): void {
+  const url = URL.canParse(adminUrl) ? new URL(adminUrl) : null;
+  const isOrigin =
+    url !== null &&
+    (url.protocol === 'http:' || url.protocol === 'https:') &&
+    `${url.origin}/` === url.href &&
+    url.username === '';
+  if (isOrigin) return;
+  throw invalid([{ code: 'OTR_FORMAT', path: 'adminUrl', message: 'must be http://host:port or https://host:port' }]);
+}

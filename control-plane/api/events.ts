@@ -1,0 +1,150 @@
+// `GET /v1/events`: the whole state when a page connects, then only what changed, at most twice a second, and every mesh
+// event as it happens. One comparison serves all pages. A page that reads too slowly gets the whole state again later.
+
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { AgentView } from '../core/agent-view.ts';
+import type { FleetEvent, ServiceView } from '../core/views.ts';
+
+/** Least time between two `changes`. */
+export const CHANGES_EVERY_MS = 500;
+const HEARTBEAT_MS = 15_000;
+/** Pages at one time; an open page costs the rollup twice a second. */
+const CLIENT_LIMIT = 200;
+
+/** What a page shows, without the events. */
+export interface FleetState {
+  readonly version: number;
+  readonly services: readonly ServiceView[];
+  readonly agents: readonly AgentView[];
+}
+
+export interface BroadcasterOptions {
+  readonly state: () => FleetState;
+  readonly events: () => readonly FleetEvent[];
+  readonly epochMs: () => number;
+}
+
+interface Client {
+  readonly response: ServerResponse;
+  /** Set while its socket does not take bytes; it misses changes and needs the whole state after. */
+  isBehind: boolean;
+}
+
+export class Broadcaster {
+  readonly #state: () => FleetState;
+  readonly #events: () => readonly FleetEvent[];
+  readonly #epochMs: () => number;
+  readonly #clients = new Set<Client>();
+  /** What every page that is not behind has: JSON by key, so that a change is one comparison of texts. */
+  #shown = new Map<string, string>();
+  #sentSequence = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #lastBeatAt = 0;
+
+  constructor({ state, events, epochMs }: BroadcasterOptions) {
+    this.#state = state;
+    this.#events = events;
+    this.#epochMs = epochMs;
+  }
+
+  get size(): number {
+    return this.#clients.size;
+  }
+
+  /** False when there are too many pages already. */
+  connect(response: ServerResponse): boolean {
+    if (this.#clients.size >= CLIENT_LIMIT) return false;
+    const client: Client = { response, isBehind: false };
+    response.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+    });
+    response.on('drain', () => {
+      if (client.isBehind) this.#sendState(client);
+    });
+    response.on('error', () => this.#drop(client));
+    response.on('close', () => this.#drop(client));
+    // The others are brought up to date first, so that all share one base of comparison.
+    this.tick();
+    this.#clients.add(client);
+    if (this.#clients.size === 1) this.tick();
+    this.#sendState(client);
+    this.#timer ??= setInterval(() => this.tick(), CHANGES_EVERY_MS);
+    return true;
+  }
+
+  /** Sends what is new since the last tick. O(fleet), and nothing at all without a page. */
+  tick(): void {
+    if (this.#clients.size === 0) return;
+    const changes = this.#compare();
+    const events = this.#events().filter(({ sequence }) => sequence > this.#sentSequence);
+    this.#sentSequence = events.at(-1)?.sequence ?? this.#sentSequence;
+    const isBeat = this.#epochMs() - this.#lastBeatAt >= HEARTBEAT_MS;
+    if (isBeat) this.#lastBeatAt = this.#epochMs();
+    const text =
+      events.map((event) => frame('mesh', event)).join('') +
+      (changes === null ? '' : frame('changes', changes)) +
+      (isBeat ? ': heartbeat\n\n' : '');
+    if (text === '') return;
+    for (const client of this.#clients) if (!client.isBehind) this.#write(client, text);
+  }
+
+  close(): void {
+    this.#stopTimer();
+    for (const { response } of this.#clients) response.end();
+    this.#clients.clear();
+  }
+
+  #compare(): object | null {
+    const { version, services, agents } = this.#state();
+    const next = new Map<string, string>([['version', String(version)]]);
+    const changedServices = services.filter((view) => this.#isNew(next, `service ${view.service}`, view));
+    const changedAgents = agents.filter((view) => this.#isNew(next, `agent ${view.id}`, view));
+    const removed = [...this.#shown.keys()].filter((key) => !next.has(key));
+    const isSame = this.#shown.get('version') === String(version);
+    this.#shown = next;
+    if (isSame && changedServices.length + changedAgents.length + removed.length === 0) return null;
+    return { version, atEpochMs: this.#epochMs(), services: changedServices, agents: changedAgents, removed };
+  }
+
+  #isNew(next: Map<string, string>, key: string, view: object): boolean {
+    const text = JSON.stringify(view);
+    next.set(key, text);
+    return this.#shown.get(key) !== text;
+  }
+
+  #sendState(client: Client): void {
+    client.isBehind = false;
+    this.#write(client, frame('state', { ...this.#state(), atEpochMs: this.#epochMs(), events: this.#events() }));
+  }
+
+  #write(client: Client, text: string): void {
+    if (!client.response.write(text)) client.isBehind = true;
+  }
+
+  #drop(client: Client): void {
+    this.#clients.delete(client);
+    if (this.#clients.size === 0) this.#stopTimer();
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}
+
+export async function eventRoutes(app: FastifyInstance, { broadcaster }: { broadcaster: Broadcaster }): Promise<void> {
+  const schema = { summary: 'Live state of the mesh (server-sent events: state, changes, mesh)', tags: ['services'] };
+  app.get('/v1/events', { config: { access: ['viewer'] as const }, schema }, async (_request, reply) => {
+    if (!broadcaster.connect(reply.raw)) return reply.code(503).send();
+    reply.hijack();
+    return reply;
+  });
+}
+
+function frame(event: string, data: object): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+}

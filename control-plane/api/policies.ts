@@ -1,0 +1,257 @@
+// Reading, writing and explaining policies. The order of a write: parse, judge the set that would be, store durably, and
+// only then answer; the hub hears of it from the store.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { checkConsistency } from '#contract/consistency.ts';
+import { parseDuration } from '#contract/durations.ts';
+import { isServiceName } from '#contract/names.ts';
+import { parsePolicy } from '#contract/parse-policy.ts';
+import { explainPlan } from '#contract/plan.ts';
+import { POLICY_KINDS, type PolicyDocument, type PolicyId } from '#contract/policy.ts';
+import { nearest } from '#contract/suggest.ts';
+import type { Ledger, Tally } from '../core/ledger.ts';
+import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
+import type { Signal } from '../core/signal.ts';
+import type { PolicySet, Store, StoredPolicy, WriteResult } from '../store/store.ts';
+import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
+import { ApiError } from './problem.ts';
+import { policyRouteSchemas as schemas } from './schemas.ts';
+
+export interface PolicyRoutesOptions {
+  readonly store: Store;
+  readonly ledger: Ledger;
+  /** Emitted whenever a verdict arrived or a stream opened or closed. */
+  readonly verdicts: Signal;
+}
+
+/** `?wait=` may not keep a connection longer than this. */
+const LONGEST_WAIT_MS = 30_000;
+/** How often a write is judged anew because another write came between. */
+const WRITE_ATTEMPTS = 8;
+
+interface Named {
+  readonly Params: { readonly kind: string; readonly name: string };
+  readonly Querystring: { readonly wait?: string };
+}
+
+export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOptions): Promise<void> {
+  const { store } = options;
+  for (const type of [JSON_TYPE, ...YAML_TYPES]) {
+    app.addContentTypeParser(type, { parseAs: 'string' }, async (_request: FastifyRequest, text: string) => ({
+      text,
+      isJson: type === JSON_TYPE,
+    }));
+  }
+  // Schemas here describe; parsePolicy and the handlers judge.
+  app.setValidatorCompiler(() => () => true);
+  const readers = { config: { access: ['viewer'] as const } };
+
+  app.get('/v1/policies', { ...readers, schema: schemas.list }, async () => {
+    const { version, policies } = await store.list();
+    return { version, policies: policies.map(viewOf) };
+  });
+
+  app.get<Named>('/v1/policies/:kind/:name', { ...readers, schema: schemas.get }, async (request, reply) => {
+    const policy = await store.get(idOf(request.params));
+    if (policy === null) throw notFound(idOf(request.params));
+    reply.header('etag', etagOf(policy.revision));
+    if (request.headers['if-none-match'] === etagOf(policy.revision)) return reply.code(304).send();
+    return viewOf(policy);
+  });
+
+  app.put<Named>('/v1/policies/:kind/:name', { schema: schemas.put }, async (request, reply) => {
+    const id = idOf(request.params);
+    const document = readPolicy(request.body);
+    refuseOtherName(document, id);
+    return answer(request, reply, options, await write(store, request, id, document));
+  });
+
+  app.delete<Named>('/v1/policies/:kind/:name', { schema: schemas.remove }, async (request, reply) => {
+    const id = idOf(request.params);
+    return answer(request, reply, options, await write(store, request, id, null));
+  });
+
+  app.get<Named>('/v1/policies/:kind/:name/history', { ...readers, schema: schemas.history }, async (request) => {
+    const revisions = await store.history(idOf(request.params));
+    if (revisions.length === 0) throw notFound(idOf(request.params));
+    return { revisions };
+  });
+
+  app.post<Named>('/v1/policies/:kind/:name/rollback', { schema: schemas.rollback }, async (request, reply) => {
+    const id = idOf(request.params);
+    const document = await formerDocument(store, id, revisionIn(request.body));
+    return answer(request, reply, options, await write(store, request, id, document));
+  });
+
+  // `::` is a literal colon to the router.
+  app.post('/v1/policies::validate', { ...readers, schema: schemas.validate }, async (request) => {
+    const { version, policies } = await store.list();
+    return { version, changes: dryRun(readPolicies(request.body), policies) };
+  });
+
+  app.get<{ Params: { caller: string; service: string } }>(
+    '/v1/effective/:caller/:service',
+    { ...readers, schema: schemas.effective },
+    async (request) => {
+      const { caller, service } = request.params;
+      for (const name of [caller, service]) {
+        if (!isServiceName(name)) throw new ApiError('OTR_ERR_BAD_REQUEST', 'caller and service must be service names');
+      }
+      const { version, policies } = await store.list();
+      return { version, caller, service, ...explainPlan(documentsOf(policies), caller, service) };
+    },
+  );
+}
+
+/** Puts or, with null, removes; judges the whole set first, and again when another write came between. */
+async function write(
+  store: Store,
+  request: FastifyRequest,
+  id: PolicyId,
+  document: PolicyDocument | null,
+): Promise<WriteResult> {
+  const ifMatch = conditionOf(request);
+  for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
+    const set: PolicySet = await store.list();
+    const documents = documentsOf(set.policies);
+    const next = document === null ? withoutDocument(documents, id) : withDocument(documents, document);
+    const problems = checkConsistency(next);
+    if (problems.length > 0) throw invalid(problems);
+    const options = { ifMatch, ifVersion: set.version, author: request.operator };
+    const result = document === null ? await store.remove(id, options) : await store.put(document, options);
+    if (result.kind === 'stale') throw stale(id, result.revision);
+    if (result.kind === 'missing') throw notFound(id);
+    if (result.kind !== 'moved') return result;
+  }
+  throw new ApiError('OTR_ERR_UNAVAILABLE', `other writes kept coming between; try again`);
+}
+
+async function answer(
+  request: FastifyRequest<Named>,
+  reply: FastifyReply,
+  { ledger, verdicts }: PolicyRoutesOptions,
+  result: WriteResult,
+): Promise<unknown> {
+  if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
+  const waitMs = waitOf(request.query.wait);
+  const agents = waitMs === 0 ? ledger.tally(result.version) : await settled(ledger, verdicts, result.version, waitMs);
+  if (request.method !== 'DELETE') reply.header('etag', etagOf(result.revision));
+  return reply
+    .code(result.isCreated ? 201 : 200)
+    .send({ revision: result.revision, version: result.version, isChanged: result.isChanged, agents });
+}
+
+/** Waits until every connected agent answered the version, or the time is over. */
+async function settled(ledger: Ledger, verdicts: Signal, version: number, waitMs: number): Promise<Tally> {
+  const isSettled = (): boolean => {
+    const { wanted, applied, rejected } = ledger.tally(version);
+    return applied + rejected >= wanted;
+  };
+  if (!isSettled()) {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        stopListening();
+        resolve();
+      };
+      const timer = setTimeout(done, waitMs);
+      const stopListening = verdicts.listen(() => {
+        if (isSettled()) done();
+      });
+    });
+  }
+  return ledger.tally(version);
+}
+
+function dryRun(documents: readonly PolicyDocument[], policies: readonly StoredPolicy[]): unknown[] {
+  // Put one after the other, as they would be; two of the same name in one body are a problem, not a sequence.
+  const problems = checkConsistency(documents).filter(({ code }) => code === 'OTR_DUPLICATE');
+  const next = documents.reduce((set: readonly PolicyDocument[], one) => withDocument(set, one), documentsOf(policies));
+  problems.push(...checkConsistency(next));
+  if (problems.length > 0) throw invalid(problems);
+  return documents.map((document) => {
+    const id = `${document.kind}/${document.metadata.name}`;
+    const current = policies.find(({ document: { kind, metadata } }) => `${kind}/${metadata.name}` === id);
+    const isSame = current !== undefined && JSON.stringify(current.document) === JSON.stringify(document);
+    return { id, change: current === undefined ? 'create' : isSame ? 'none' : 'update' };
+  });
+}
+
+async function formerDocument(store: Store, id: PolicyId, revision: number): Promise<PolicyDocument> {
+  const history = await store.history(id);
+  if (history.length === 0) throw notFound(id);
+  const former = history.find((one) => one.revision === revision);
+  if (former === undefined) throw new ApiError('OTR_ERR_NOT_FOUND', `${id} has no revision ${revision} in its history`);
+  if (former.document === null) {
+    throw invalid([{ code: 'OTR_INCONSISTENT', path: 'revision', message: `revision ${revision} is a removal` }]);
+  }
+  // What was valid when it was written need not be valid for this version.
+  const parsed = parsePolicy(former.document);
+  if (!parsed.ok) throw invalid(parsed.problems);
+  return parsed.value;
+}
+
+function revisionIn(body: unknown): number {
+  const text = typeof body === 'object' && body !== null && 'text' in body ? String(body.text) : '';
+  try {
+    const value: unknown = JSON.parse(text);
+    const revision = typeof value === 'object' && value !== null && 'revision' in value ? value.revision : null;
+    if (typeof revision === 'number' && Number.isSafeInteger(revision) && revision > 0) return revision;
+  } catch {
+    // Not JSON is the same mistake as a JSON without the number.
+  }
+  throw new ApiError('OTR_ERR_BAD_REQUEST', 'the body must be {"revision": N}, one of the history');
+}
+
+function idOf({ kind, name }: { readonly kind: string; readonly name: string }): PolicyId {
+  const known = POLICY_KINDS.find((one) => one === kind);
+  if (known !== undefined) return `${known}/${name}`;
+  const suggestion = nearest(kind, POLICY_KINDS);
+  const hint = suggestion === null ? '' : `; did you mean ${suggestion}?`;
+  throw new ApiError(
+    'OTR_ERR_NOT_FOUND',
+    `there is no kind ${kind.slice(0, 64)}, only ${POLICY_KINDS.join(', ')}${hint}`,
+  );
+}
+
+function refuseOtherName({ kind, metadata }: PolicyDocument, id: PolicyId): void {
+  const [urlKind, urlName] = [id.slice(0, id.indexOf('/')), id.slice(id.indexOf('/') + 1)];
+  const problems = [];
+  const code = 'OTR_INCONSISTENT' as const;
+  if (kind !== urlKind) problems.push({ code, path: 'kind', message: `is ${kind}, the URL says ${urlKind}` });
+  if (metadata.name !== urlName) {
+    problems.push({ code, path: 'metadata.name', message: `is ${metadata.name}, the URL says ${urlName}` });
+  }
+  if (problems.length > 0) throw invalid(problems);
+}
+
+function conditionOf(request: FastifyRequest): Condition {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers;
+  const condition = parseCondition(ifMatch, ifNoneMatch);
+  if (condition !== null) return condition;
+  throw new ApiError('OTR_ERR_STALE_REVISION', 'If-Match must be one "<revision>" or *, If-None-Match must be *');
+}
+
+function waitOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const waitMs = parseDuration(text);
+  if (waitMs === null) throw new ApiError('OTR_ERR_BAD_REQUEST', 'wait must be a duration like 2s');
+  return Math.min(waitMs, LONGEST_WAIT_MS);
+}
+
+function viewOf(policy: StoredPolicy): StoredPolicy & { readonly id: string } {
+  return { id: `${policy.document.kind}/${policy.document.metadata.name}`, ...policy };
+}
+
+function documentsOf(policies: readonly StoredPolicy[]): PolicyDocument[] {
+  return policies.map(({ document }) => document);
+}
+
+function notFound(id: PolicyId): ApiError {
+  return new ApiError('OTR_ERR_NOT_FOUND', `there is no ${id}`);
+}
+
+function stale(id: PolicyId, revision: number | null): ApiError {
+  const now = revision === null ? 'does not exist' : `is at revision ${revision}`;
+  return new ApiError('OTR_ERR_STALE_REVISION', `${id} ${now}`, null, { revision });
+}

@@ -1,0 +1,167 @@
+// Composition root: store → hub → API, and the registry beside them. Read top to bottom; nothing else knows everyone.
+
+import { randomBytes } from 'node:crypto';
+import { type Logger, pino } from 'pino';
+import { type Api, createApi } from './api/api.ts';
+import type { ControlPlaneConfig } from './config.ts';
+import type { Clock } from './core/clock.ts';
+import { Fleet } from './core/fleet.ts';
+import { Ledger } from './core/ledger.ts';
+import { Signal } from './core/signal.ts';
+import { Hub, type PushSet } from './push/hub.ts';
+import { createRegistry } from './registry/registry.ts';
+import { createSqliteStore } from './store/sqlite-store.ts';
+import type { PolicySet, Store } from './store/store.ts';
+
+export interface ControlPlaneOptions {
+  readonly config: ControlPlaneConfig;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+}
+
+export interface ControlPlane {
+  /** Settles once the API (and the registry) accept connections. A second call answers the same. */
+  start(): Promise<{ readonly url: string; readonly registryUrl: string | null }>;
+  /** Ends streams at once, lets requests finish until the deadline (5 s). A second call waits for the first. */
+  stop(deadlineMs?: number): Promise<void>;
+}
+
+const SOFTWARE_VERSION = '0.1.0';
+const SWEEP_EVERY_MS = 5_000;
+const DEFAULT_DEADLINE_MS = 5_000;
+const systemClock: Clock = { now: () => performance.now(), epochMs: () => Date.now() };
+
+export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
+  let running: Promise<Running> | null = null;
+  let stopping: Promise<void> | null = null;
+  return {
+    start: async () => {
+      running ??= run(options);
+      const { url, registryUrl } = await running;
+      return { url, registryUrl };
+    },
+    stop: async (deadlineMs = DEFAULT_DEADLINE_MS) => {
+      if (running === null) return;
+      // A start that failed has cleaned up after itself and has nothing to stop.
+      const started = await running.catch(() => null);
+      stopping ??= started === null ? Promise.resolve() : within(started.stop(), deadlineMs);
+      await stopping;
+    },
+  };
+}
+
+interface Running {
+  readonly url: string;
+  readonly registryUrl: string | null;
+  readonly stop: () => Promise<void>;
+}
+
+async function run({ config, log: givenLog, clock = systemClock }: ControlPlaneOptions): Promise<Running> {
+  const log = givenLog ?? pino({ name: 'control-plane', level: config.log.level });
+  const closers: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const store = createSqliteStore({ path: config.store.path, epochMs: () => clock.epochMs() });
+    closers.push(() => store.close());
+    const { hub, api } = await join(store, { config, log, clock }, closers);
+    const url = await api.listen(config.listen.host, config.listen.port);
+    const registryUrl = config.registry === null ? null : await startRegistry(config.registry, log, clock, closers);
+    log.info({ url, registryUrl, version: hub.version }, 'control plane is ready');
+    return { url, registryUrl, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function join(
+  store: Store,
+  { config, log, clock }: { config: ControlPlaneConfig; log: Logger; clock: Clock },
+  closers: (() => Promise<void>)[],
+): Promise<{ hub: Hub; api: Api }> {
+  const ledger = new Ledger();
+  const fleet = new Fleet();
+  const verdicts = new Signal();
+  const tell = (kind: 'policy' | 'lifecycle', reason: string, text: string, agentId: string | null): void => {
+    fleet.tell({ atEpochMs: clock.epochMs(), kind, service: null, endpoint: null, reason, text, agentId });
+  };
+  const hub = new Hub({
+    initial: pushSetOf(await store.list()),
+    createNonce: () => randomBytes(9).toString('base64url'),
+    now: () => clock.now(),
+    events: {
+      connected: (agentId) => {
+        ledger.connected(agentId, clock.now());
+        tell('lifecycle', 'agent_connected', `${agentId} opened its policy stream.`, agentId);
+        verdicts.emit();
+      },
+      disconnected: (agentId) => {
+        ledger.disconnected(agentId, clock.now());
+        tell('lifecycle', 'agent_disconnected', `${agentId} lost its policy stream and keeps its policies.`, agentId);
+        verdicts.emit();
+      },
+      pushed: (agentId, version, nonce) => {
+        ledger.pushed(agentId, version, nonce, clock.now());
+        api.countPush();
+      },
+    },
+  });
+  const api: Api = await createApi({
+    store,
+    ledger,
+    fleet,
+    verdicts,
+    clock,
+    log,
+    softwareVersion: SOFTWARE_VERSION,
+    tokensFile: config.auth?.tokensFile ?? null,
+    policyVersion: () => hub.version,
+    connectAgent: (agentId, response) => hub.connect(agentId, response),
+    streams: () => hub.size,
+    onVerdict: (agentId, { verdict, version, problems }) => {
+      if (verdict === 'ACK') return;
+      const first = problems[0];
+      const why = first === undefined ? 'without saying why' : `because ${first.path} ${first.message}`;
+      tell('policy', 'policy_nack', `${agentId} refused policy version ${version} ${why}.`, agentId);
+      log.warn({ agentId, version, problems }, 'agent refused policies');
+    },
+  });
+  closers.push(() => api.close());
+  closers.push(async () => hub.close());
+  store.onChange((set) => {
+    hub.publish(pushSetOf(set));
+    tell('policy', 'policy_changed', `Policy version ${set.version} is in force.`, null);
+  });
+  const sweeper = setInterval(() => {
+    for (const agentId of ledger.sweep(clock.now())) fleet.forget(agentId);
+  }, SWEEP_EVERY_MS);
+  closers.push(async () => clearInterval(sweeper));
+  return { hub, api };
+}
+
+async function startRegistry(
+  address: { readonly host: string; readonly port: number },
+  log: Logger,
+  clock: Clock,
+  closers: (() => Promise<void>)[],
+): Promise<string> {
+  const registry = createRegistry({ clock, log });
+  closers.push(() => registry.close());
+  const { host, port } = await registry.listen(address);
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function pushSetOf({ version, policies }: PolicySet): PushSet {
+  return { version, documents: policies.map(({ document }) => document) };
+}
+
+/** Gives up waiting, not closing: the process is about to end anyway. */
+async function within(work: Promise<void>, deadlineMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, deadlineMs);
+  });
+  await Promise.race([work, deadline]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,112 @@
+// The fleet's memory: the last report of each agent and counters over time. It only takes in; rollup.ts makes views of it.
+// Instants are monotonic ms.
+
+import type { AgentReport, EdgeReport } from '#contract/frames.ts';
+import { add, Counter, type Counts, NO_COUNTS } from './counters.ts';
+import type { FleetEvent } from './views.ts';
+
+/** Events kept for a page that opens later. */
+export const EVENT_LIMIT = 500;
+/** Services whose life-long counts are kept; traffic of further ones is still shown, but not summed over their life. */
+export const SERVICE_LIMIT = 5_000;
+
+/** What is kept about one agent. */
+export interface Member {
+  readonly agentId: string;
+  readonly report: AgentReport;
+  readonly receivedAt: number;
+  readonly edges: ReadonlyMap<string, Counter>;
+  /** By service and endpoint id; `successes` are attempts that did not fail. */
+  readonly endpoints: ReadonlyMap<string, Counter>;
+}
+
+export type Totals = Readonly<Record<'outbound' | 'inbound', Counts>>;
+
+export class Fleet {
+  readonly #members = new Map<string, Member>();
+  readonly #totals = new Map<string, Totals>();
+  readonly #events: FleetEvent[] = [];
+  #sequence = 0;
+
+  /**
+   * Takes in one report.
+   *
+   * A report that is older than the last one of the same life is dropped: reports travel on separate connections.
+   *
+   * @returns the events in it as they were numbered, or null when it was dropped
+   */
+  record(agentId: string, report: AgentReport, now: number): readonly FleetEvent[] | null {
+    const former = this.#members.get(agentId);
+    const isSameLife = former?.report.startedAtEpochMs === report.startedAtEpochMs;
+    if (former !== undefined && isSameLife && former.report.sequence >= report.sequence) return null;
+    const edges = new Map<string, Counter>();
+    for (const edge of ownEdges(report)) {
+      const key = edgeKey(edge);
+      const counter = former?.edges.get(key) ?? new Counter();
+      edges.set(key, counter);
+      this.#addTotal(edge, counter.record(edge, now));
+    }
+    const endpoints = new Map<string, Counter>();
+    for (const { service, endpoints: list } of report.services) {
+      for (const { id, attempts, failures } of list) {
+        const counter = former?.endpoints.get(endpointKey(service, id)) ?? new Counter();
+        counter.record({ requests: attempts, successes: attempts - failures, retries: 0 }, now);
+        endpoints.set(endpointKey(service, id), counter);
+      }
+    }
+    this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints });
+    return report.events.map((event) => this.tell({ ...event, agentId }));
+  }
+
+  /** Numbers an event and keeps it. */
+  tell(event: Omit<FleetEvent, 'sequence'>): FleetEvent {
+    const numbered = { ...event, sequence: ++this.#sequence };
+    this.#events.push(numbered);
+    if (this.#events.length > EVENT_LIMIT) this.#events.shift();
+    return numbered;
+  }
+
+  forget(agentId: string): void {
+    this.#members.delete(agentId);
+  }
+
+  get(agentId: string): Member | null {
+    return this.#members.get(agentId) ?? null;
+  }
+
+  members(): Member[] {
+    return [...this.#members.values()];
+  }
+
+  /** Counts since the service was first heard of; they outlive the agents that counted. */
+  totals(service: string): Totals {
+    return this.#totals.get(service) ?? { outbound: NO_COUNTS, inbound: NO_COUNTS };
+  }
+
+  /** Oldest first. */
+  events(): readonly FleetEvent[] {
+    return this.#events;
+  }
+
+  #addTotal({ destination, direction }: EdgeReport, added: Counts): void {
+    if (!this.#totals.has(destination) && this.#totals.size >= SERVICE_LIMIT) return;
+    const totals = this.totals(destination);
+    this.#totals.set(destination, { ...totals, [direction]: add(totals[direction], added) });
+  }
+}
+
+/** An agent speaks for its own side of an edge only; what it says about the traffic of others is not counted. */
+export function ownEdges(report: AgentReport): EdgeReport[] {
+  return report.edges.filter(
+    (edge) => (edge.direction === 'outbound' ? edge.source : edge.destination) === report.service,
+  );
+}
+
+/** Names cannot hold a line break, so it separates. */
+export function edgeKey({ direction, source, destination }: EdgeReport): string {
+  return `${direction}\n${source}\n${destination}`;
+}
+
+export function endpointKey(service: string, id: string): string {
+  return `${service}\n${id}`;
+}

@@ -1,0 +1,117 @@
+// Who is connected, and who gets what. A new version goes to every open stream; each stream gets the set in force when it
+// opens. It never repeats a version on one stream, so a set that an agent refused is not sent to it in a loop.
+
+import type { ServerResponse } from 'node:http';
+import type { PolicyPush } from '#contract/frames.ts';
+import type { PolicyDocument } from '#contract/policy.ts';
+import { Session } from './session.ts';
+
+/** Changes that follow each other faster than this travel together: the first at once, the rest as one. */
+export const DEBOUNCE_MS = 20;
+
+/** The set to push. */
+export interface PushSet {
+  readonly version: number;
+  readonly documents: readonly PolicyDocument[];
+}
+
+/** Where the hub tells what happened; the ledger behind it. */
+export interface HubEvents {
+  connected(agentId: string): void;
+  disconnected(agentId: string): void;
+  pushed(agentId: string, version: number, nonce: string): void;
+}
+
+export interface HubOptions {
+  /** Set in force before the first change. */
+  readonly initial: PushSet;
+  readonly events: HubEvents;
+  /** A new unguessable word per call: a verdict proves with it which push it answers. */
+  readonly createNonce: () => string;
+  readonly now: () => number;
+}
+
+export class Hub {
+  readonly #events: HubEvents;
+  readonly #createNonce: () => string;
+  readonly #now: () => number;
+  readonly #sessions = new Map<string, Session>();
+  #current: PushSet;
+  #pushedAt = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | null = null;
+  #isClosed = false;
+
+  constructor({ initial, events, createNonce, now }: HubOptions) {
+    this.#current = initial;
+    this.#events = events;
+    this.#createNonce = createNonce;
+    this.#now = now;
+  }
+
+  /** Streams that are open. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Version in force. */
+  get version(): number {
+    return this.#current.version;
+  }
+
+  /**
+   * Takes over a response as the agent's stream and sends the set in force at once, whatever version the agent says it
+   * has: the agent needs a nonce to answer, a set is small, and applying it twice changes nothing.
+   *
+   * An older stream of the same agent is closed: the agent came back before its old socket was known to be dead.
+   */
+  connect(agentId: string, response: ServerResponse): void {
+    if (this.#isClosed) {
+      response.destroy();
+      return;
+    }
+    const older = this.#sessions.get(agentId);
+    const session = new Session({
+      response,
+      now: this.#now,
+      onSent: (push) => this.#events.pushed(agentId, push.version, push.nonce),
+      onClose: () => {
+        // A stream that was replaced must not take its successor out.
+        if (this.#sessions.get(agentId) !== session) return;
+        this.#sessions.delete(agentId);
+        this.#events.disconnected(agentId);
+      },
+    });
+    this.#sessions.set(agentId, session);
+    older?.close();
+    this.#events.connected(agentId);
+    session.push(this.#next());
+  }
+
+  /** A new set is in force. Pushes in this turn, or, within DEBOUNCE_MS of the last push, at the end of that time. */
+  publish(set: PushSet): void {
+    if (set.version === this.#current.version || this.#isClosed) return;
+    this.#current = set;
+    if (this.#timer !== null) return;
+    const waitMs = this.#pushedAt + DEBOUNCE_MS - this.#now();
+    if (waitMs <= 0) this.#pushAll();
+    else this.#timer = setTimeout(() => this.#pushAll(), waitMs);
+  }
+
+  /** Ends every stream now, so that agents look for another control plane at once. */
+  close(): void {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    for (const session of this.#sessions.values()) session.close();
+  }
+
+  #pushAll(): void {
+    this.#timer = null;
+    this.#pushedAt = this.#now();
+    for (const session of this.#sessions.values()) session.push(this.#next());
+  }
+
+  #next(): PolicyPush {
+    return { version: this.#current.version, nonce: this.#createNonce(), documents: this.#current.documents };
+  }
+}

@@ -1,0 +1,88 @@
+// One server-sent-events stream to one agent. It keeps at most one waiting push, the newest: a slow agent skips versions
+// instead of growing a queue. It knows nothing of stores and ledgers.
+
+import type { ServerResponse } from 'node:http';
+import type { PolicyPush } from '#contract/frames.ts';
+
+/** A comment this often keeps proxies from closing the stream and lets the agent notice a dead control plane. */
+export const HEARTBEAT_MS = 15_000;
+/** A stream whose bytes did not move for this long is cut; the agent connects again when it can. */
+export const STALLED_AFTER_MS = 45_000;
+
+export interface SessionOptions {
+  readonly response: ServerResponse;
+  /** Called when a push is really written, which under back-pressure may be later than `push`, or never. */
+  readonly onSent: (push: PolicyPush) => void;
+  /** Called once, however the stream ends. */
+  readonly onClose: () => void;
+  readonly now: () => number;
+}
+
+export class Session {
+  readonly #response: ServerResponse;
+  readonly #onSent: (push: PolicyPush) => void;
+  readonly #now: () => number;
+  readonly #heartbeat: NodeJS.Timeout;
+  #waiting: PolicyPush | null = null;
+  /** When the socket stopped taking bytes; null while it takes them. */
+  #blockedAt: number | null = null;
+  #isClosed = false;
+
+  constructor({ response, onSent, onClose, now }: SessionOptions) {
+    this.#response = response;
+    this.#onSent = onSent;
+    this.#now = now;
+    response.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+    });
+    response.flushHeaders();
+    response.on('drain', () => this.#drained());
+    response.on('error', () => this.close());
+    response.on('close', () => {
+      this.close();
+      onClose();
+    });
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+  }
+
+  /** Sends now, or keeps the push in place of any older one until the socket takes bytes again. */
+  push(push: PolicyPush): void {
+    if (this.#isClosed) return;
+    if (this.#blockedAt !== null) {
+      this.#waiting = push;
+      return;
+    }
+    // The verdict can arrive in the same turn as the write returns, so the ledger hears of the push first.
+    this.#onSent(push);
+    this.#write(`event: policies\nid: ${push.version}\ndata: ${JSON.stringify(push)}\n\n`);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#waiting = null;
+    clearInterval(this.#heartbeat);
+    this.#response.end();
+    // `end` waits for bytes that a stalled peer never takes.
+    if (this.#blockedAt !== null) this.#response.destroy();
+  }
+
+  #write(text: string): void {
+    if (!this.#response.write(text)) this.#blockedAt = this.#now();
+  }
+
+  #drained(): void {
+    this.#blockedAt = null;
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting !== null) this.push(waiting);
+  }
+
+  #beat(): void {
+    if (this.#blockedAt === null) this.#write(': heartbeat\n\n');
+    else if (this.#now() - this.#blockedAt > STALLED_AFTER_MS) this.#response.destroy();
+  }
+}

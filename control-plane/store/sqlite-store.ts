@@ -1,0 +1,246 @@
+// Policies in one SQLite file: write-ahead log, fsync at every commit, an answer only after the commit. The calls are
+// synchronous inside, so two writes of this process never interleave; one write costs one fsync.
+
+import type { DatabaseSync } from 'node:sqlite';
+import type { PolicyDocument, PolicyId } from '#contract/policy.ts';
+import { digest, openDatabase, sqliteCode } from './sqlite-file.ts';
+import {
+  HISTORY_LIMIT,
+  type PolicyRevision,
+  type PolicySet,
+  policyIdOf,
+  type Store,
+  type StoredPolicy,
+  StoreError,
+  type WriteCondition,
+  type WriteOptions,
+  type WriteResult,
+} from './store.ts';
+
+export interface SqliteStoreOptions {
+  /** File, created with its folders when missing; `:memory:` keeps nothing. */
+  readonly path: string;
+  readonly epochMs: () => number;
+  /** Size at which writes fail as `full`, bytes; default 1 GiB. */
+  readonly maxBytes?: number;
+}
+
+const DEFAULT_MAX_BYTES = 1 << 30;
+const FULL = 13;
+
+type Row = Record<string, unknown>;
+/** A change about to be made; `document` null removes. */
+interface Change {
+  readonly kind: string;
+  readonly name: string;
+  readonly document: string | null;
+}
+
+/** Opens or creates the store. @throws StoreError when the file must not be used */
+export function createSqliteStore(options: SqliteStoreOptions): Store {
+  return new SqliteStore(options);
+}
+
+class SqliteStore implements Store {
+  readonly #path: string;
+  readonly #maxBytes: number;
+  readonly #epochMs: () => number;
+  readonly #listeners = new Set<(set: PolicySet) => void>();
+  #database: DatabaseSync;
+  /** After an input/output error nobody knows what reached the disk: reopen (and judge) before the next acknowledgement. */
+  #mustReopen = false;
+
+  constructor(options: SqliteStoreOptions) {
+    this.#path = options.path;
+    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
+    this.#epochMs = options.epochMs;
+    this.#database = openDatabase(this.#path, this.#maxBytes);
+  }
+
+  async list(): Promise<PolicySet> {
+    return this.#guard(() => this.#set());
+  }
+
+  async get(id: PolicyId): Promise<StoredPolicy | null> {
+    return this.#guard(() => this.#find(...split(id)));
+  }
+
+  async version(): Promise<number> {
+    return this.#guard(() => this.#version());
+  }
+
+  async history(id: PolicyId): Promise<readonly PolicyRevision[]> {
+    return this.#guard(() =>
+      this.#database
+        .prepare('SELECT * FROM revisions WHERE kind = ? AND name = ? ORDER BY revision DESC LIMIT ?')
+        .all(...split(id), HISTORY_LIMIT)
+        .map(revisionOf),
+    );
+  }
+
+  async put(document: PolicyDocument, options: WriteOptions): Promise<WriteResult> {
+    const [kind, name] = split(policyIdOf(document));
+    return this.#write({ kind, name, document: JSON.stringify(document) }, options);
+  }
+
+  async remove(id: PolicyId, options: WriteOptions): Promise<WriteResult> {
+    const [kind, name] = split(id);
+    return this.#write({ kind, name, document: null }, options);
+  }
+
+  onChange(listener: (set: PolicySet) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #write(change: Change, options: WriteOptions): WriteResult {
+    const result = this.#guard(() => this.#transaction(() => this.#apply(change, options)));
+    if (result.kind === 'written' && result.isChanged) {
+      const set = this.#set();
+      for (const listener of this.#listeners) listener(set);
+    }
+    return result;
+  }
+
+  #apply(change: Change, { ifMatch, ifVersion, author }: WriteOptions): WriteResult {
+    const current = this.#find(change.kind, change.name);
+    const version = this.#version();
+    if (!holds(ifMatch, current)) return { kind: 'stale', revision: current?.revision ?? null };
+    if (current === null && change.document === null) return { kind: 'missing' };
+    if (version !== ifVersion) return { kind: 'moved', version };
+    if (current !== null && JSON.stringify(current.document) === change.document) {
+      return { kind: 'written', revision: current.revision, version, isChanged: false, isCreated: false };
+    }
+    const revision = this.#lastRevision(change) + 1;
+    this.#save(change, revision, version + 1, author);
+    return { kind: 'written', revision, version: version + 1, isChanged: true, isCreated: current === null };
+  }
+
+  #save({ kind, name, document }: Change, revision: number, version: number, author: string): void {
+    const at = this.#epochMs();
+    const run = (sql: string, ...values: (string | number | null)[]): void => {
+      this.#database.prepare(sql).run(...values);
+    };
+    if (document === null) run('DELETE FROM policies WHERE kind = ? AND name = ?', kind, name);
+    else {
+      const values = [kind, name, document, digest(document), revision, version, author, at];
+      run('INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?, ?, ?, ?)', ...values);
+    }
+    const action = document === null ? 'remove' : 'put';
+    run(
+      'INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      kind,
+      name,
+      revision,
+      version,
+      action,
+      document,
+      author,
+      at,
+    );
+    const oldest = revision - HISTORY_LIMIT;
+    run('DELETE FROM revisions WHERE kind = ? AND name = ? AND revision <= ?', kind, name, oldest);
+    run('UPDATE state SET version = ? WHERE id = 1', version);
+  }
+
+  #transaction<T>(run: () => T): T {
+    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      const result = run();
+      this.#database.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  #guard<T>(run: () => T): T {
+    try {
+      if (this.#mustReopen) this.#reopen();
+      return run();
+    } catch (error) {
+      if (error instanceof StoreError) throw error;
+      const text = error instanceof Error ? error.message : String(error);
+      if (sqliteCode(error) === FULL) {
+        throw new StoreError('full', `policy store ${this.#path} has no space left (${text})`, { cause: error });
+      }
+      this.#mustReopen = this.#path !== ':memory:';
+      throw new StoreError('unavailable', `policy store ${this.#path} failed (${text})`, { cause: error });
+    }
+  }
+
+  #reopen(): void {
+    if (this.#database.isOpen) this.#database.close();
+    this.#database = openDatabase(this.#path, this.#maxBytes);
+    this.#mustReopen = false;
+  }
+
+  #set(): PolicySet {
+    const rows = this.#database.prepare('SELECT * FROM policies ORDER BY kind, name').all();
+    return { version: this.#version(), policies: rows.map(policyOf) };
+  }
+
+  #find(kind: string, name: string): StoredPolicy | null {
+    const row = this.#database.prepare('SELECT * FROM policies WHERE kind = ? AND name = ?').get(kind, name);
+    return row === undefined ? null : policyOf(row);
+  }
+
+  #version(): number {
+    return Number(this.#database.prepare('SELECT version FROM state WHERE id = 1').get()?.version);
+  }
+
+  #lastRevision({ kind, name }: Change): number {
+    const sql = 'SELECT max(revision) AS last FROM revisions WHERE kind = ? AND name = ?';
+    return Number(this.#database.prepare(sql).get(kind, name)?.last ?? 0);
+  }
+}
+
+function holds(condition: WriteCondition, current: StoredPolicy | null): boolean {
+  switch (condition.kind) {
+    case 'any':
+      return true;
+    case 'exists':
+      return current !== null;
+    case 'absent':
+      return current === null;
+    case 'revision':
+      return current?.revision === condition.revision;
+  }
+}
+
+function split(id: PolicyId): [kind: string, name: string] {
+  const slash = id.indexOf('/');
+  return [id.slice(0, slash), id.slice(slash + 1)];
+}
+
+function policyOf(row: Row): StoredPolicy {
+  return {
+    document: documentOf(row.document),
+    revision: Number(row.revision),
+    version: Number(row.version),
+    updatedAtEpochMs: Number(row.at),
+    author: String(row.author),
+  };
+}
+
+function revisionOf(row: Row): PolicyRevision {
+  return {
+    revision: Number(row.revision),
+    version: Number(row.version),
+    action: row.action === 'remove' ? 'remove' : 'put',
+    document: row.document === null ? null : documentOf(row.document),
+    author: String(row.author),
+    atEpochMs: Number(row.at),
+  };
+}
+
+/** The text was written by `put` and its digest was checked when the file was opened, hence the cast. */
+function documentOf(text: unknown): PolicyDocument {
+  return JSON.parse(String(text)) as PolicyDocument;
+}

@@ -1,0 +1,205 @@
+// The SQLite store: versions, conditions, history, and every way in which its file can be unusable.
+
+import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import t from 'tap';
+import type { PolicyDocument } from '#contract/policy.ts';
+import { createSqliteStore } from '../../../control-plane/store/sqlite-store.ts';
+import { HISTORY_LIMIT, type Store, StoreError, type WriteOptions } from '../../../control-plane/store/store.ts';
+
+const epochMs = (): number => 1_700_000_000_000;
+
+function document(name: string, attempts = 1): PolicyDocument {
+  return { apiVersion: 'outrigger.dev/v1', kind: 'ServicePolicy', metadata: { name }, spec: { retries: { attempts } } };
+}
+
+function on(ifVersion: number, changes: Partial<WriteOptions> = {}): WriteOptions {
+  return { ifMatch: { kind: 'any' }, ifVersion, author: 'ann', ...changes };
+}
+
+/** A store with three versions in a file of its own. */
+async function filled(path: string): Promise<Store> {
+  const store = createSqliteStore({ path, epochMs });
+  await store.put(document('payments'), on(0));
+  await store.put(document('payments', 2), on(1));
+  await store.put(document('orders'), on(2));
+  return store;
+}
+
+function run(path: string, sql: string): void {
+  const database = new DatabaseSync(path);
+  database.exec(sql);
+  database.close();
+}
+
+function refusal(path: string, maxBytes?: number): StoreError | null {
+  try {
+    void createSqliteStore({ path, epochMs, ...(maxBytes === undefined ? {} : { maxBytes }) }).close();
+    return null;
+  } catch (error) {
+    if (error instanceof StoreError) return error;
+    throw error;
+  }
+}
+
+t.test('each accepted change makes one version; a write that changes nothing makes none', async (t) => {
+  const path = join(t.testdir(), 'deep', 'policies.db');
+  const store = await filled(path);
+  const heard: number[] = [];
+  const stop = store.onChange(({ version }) => heard.push(version));
+  const same = await store.put(document('payments', 2), on(3));
+  t.same(same, { kind: 'written', revision: 2, version: 3, isChanged: false, isCreated: false });
+  t.match(await store.put(document('payments', 3), on(3)), {
+    revision: 3,
+    version: 4,
+    isChanged: true,
+    isCreated: false,
+  });
+  t.match(await store.remove('ServicePolicy/payments', on(4)), { revision: 4, version: 5 });
+  t.match(
+    await store.put(document('payments'), on(5)),
+    { revision: 5, version: 6, isCreated: true },
+    'revisions are never reused',
+  );
+  stop();
+  await store.remove('ServicePolicy/payments', on(6));
+  t.same(heard, [4, 5, 6]);
+  await store.close();
+
+  const again = createSqliteStore({ path, epochMs });
+  t.teardown(() => again.close());
+  t.equal(await again.version(), 7);
+  t.same(
+    (await again.list()).policies.map(({ document: { metadata }, revision, version }) => [
+      metadata.name,
+      revision,
+      version,
+    ]),
+    [['orders', 1, 3]],
+  );
+  t.same(
+    (await again.history('ServicePolicy/payments')).map(({ revision, action }) => [revision, action]),
+    [
+      [6, 'remove'],
+      [5, 'put'],
+      [4, 'remove'],
+      [3, 'put'],
+      [2, 'put'],
+      [1, 'put'],
+    ],
+  );
+  t.equal(await again.get('ServicePolicy/payments'), null);
+});
+
+t.test('conditions are judged before anything is written', async (t) => {
+  const store = createSqliteStore({ path: ':memory:', epochMs });
+  t.teardown(() => store.close());
+  t.same(await store.put(document('a'), on(0, { ifMatch: { kind: 'exists' } })), { kind: 'stale', revision: null });
+  t.match(await store.put(document('a'), on(0, { ifMatch: { kind: 'absent' } })), { kind: 'written', isCreated: true });
+  t.same(await store.put(document('a', 2), on(1, { ifMatch: { kind: 'absent' } })), { kind: 'stale', revision: 1 });
+  const revision = (wanted: number) => on(1, { ifMatch: { kind: 'revision', revision: wanted } });
+  t.same(await store.put(document('a', 2), revision(2)), { kind: 'stale', revision: 1 });
+  t.match(await store.put(document('a', 2), revision(1)), { kind: 'written', revision: 2 });
+  t.same(
+    await store.put(document('b'), on(1)),
+    { kind: 'moved', version: 2 },
+    'the judged set is not the one in force',
+  );
+  t.same(await store.remove('ServicePolicy/none', on(2)), { kind: 'missing' });
+  t.equal(await store.version(), 2);
+});
+
+t.test('history is bounded and revisions go on counting', async (t) => {
+  const store = createSqliteStore({ path: ':memory:', epochMs });
+  t.teardown(() => store.close());
+  for (let index = 0; index < HISTORY_LIMIT + 5; index++) await store.put(document('a', index), on(index));
+  const history = await store.history('ServicePolicy/a');
+  t.equal(history.length, HISTORY_LIMIT);
+  t.equal(history[0]?.revision, HISTORY_LIMIT + 5);
+  t.equal(history.at(-1)?.revision, 6);
+});
+
+t.test('a store without space refuses, acknowledges nothing, and serves what it has', async (t) => {
+  const path = join(t.testdir(), 'policies.db');
+  const store = createSqliteStore({ path, epochMs, maxBytes: 12 * 4096 });
+  t.teardown(() => store.close());
+  const large = { ...document('a'), spec: { note: 'x'.repeat(5000) } };
+  let accepted = 0;
+  let refused: unknown = null;
+  while (refused === null && accepted < 100) {
+    const spec = { note: `${accepted} ${large.spec.note}` };
+    const result = await store.put({ ...large, spec }, on(accepted)).catch((error: unknown) => error);
+    if (result instanceof Error) refused = result;
+    else accepted++;
+  }
+  t.match(refused, { kind: 'full', message: /no space left/ });
+  t.equal(await store.version(), accepted);
+  t.match((await store.get('ServicePolicy/a'))?.document.spec.note, new RegExp(`^${accepted - 1} `));
+});
+
+t.test('a file that cannot be trusted is refused with a reason, never opened as an empty set', async (t) => {
+  const folder = t.testdir();
+  const at = (name: string): string => join(folder, name);
+  await (await filled(at('good.db'))).close();
+  t.equal(refusal(at('good.db')), null);
+
+  writeFileSync(at('text.db'), 'this is a shopping list and not a database\n'.repeat(100));
+  t.match(refusal(at('text.db')), { kind: 'unusable', message: /is not a SQLite database/ });
+
+  copyFileSync(at('good.db'), at('empty.db'));
+  truncateSync(at('empty.db'), 0);
+  t.match(refusal(at('empty.db')), { kind: 'unusable', message: /truncated/ });
+
+  copyFileSync(at('good.db'), at('short.db'));
+  truncateSync(at('short.db'), 8192);
+  t.match(refusal(at('short.db')), { kind: 'unusable', message: /damaged/ });
+
+  const bytes = readFileSync(at('good.db'));
+  const place = bytes.indexOf('"attempts":2');
+  t.ok(place > 0);
+  bytes[place + 11] = '9'.charCodeAt(0);
+  // The table with the documents comes before the history in the file or after it; flip it in both.
+  const second = bytes.indexOf('"attempts":2', place);
+  if (second > 0) bytes[second + 11] = '9'.charCodeAt(0);
+  writeFileSync(at('flipped.db'), bytes);
+  t.match(refusal(at('flipped.db')), { kind: 'unusable', message: /damaged ServicePolicy\/payments/ });
+
+  run(at('foreign.db'), 'CREATE TABLE songs (title TEXT)');
+  t.match(refusal(at('foreign.db')), { kind: 'unusable', message: /not one of Outrigger's/ });
+
+  copyFileSync(at('good.db'), at('newer.db'));
+  run(at('newer.db'), 'PRAGMA user_version = 99');
+  t.match(refusal(at('newer.db')), { kind: 'unusable', message: /schema 99, this version knows 1/ });
+
+  writeFileSync(at('lost.db-wal'), 'pages without a database');
+  t.match(refusal(at('lost.db')), { kind: 'unusable', message: /is gone while its write-ahead log is still there/ });
+
+  mkdirSync(at('folder.db'));
+  t.match(refusal(at('folder.db')), { kind: 'unusable', message: /cannot be opened/ });
+  t.match(refusal(join(at('text.db'), 'policies.db')), { kind: 'unusable', message: /cannot be opened/ });
+});
+
+t.test('a second owner of the same file is refused', async (t) => {
+  const path = join(t.testdir(), 'policies.db');
+  const store = await filled(path);
+  t.teardown(() => store.close());
+  t.match(refusal(path), { kind: 'unavailable', message: /in use by another process/ });
+});
+
+t.test('after an input/output error the store reopens before it acknowledges again', async (t) => {
+  const path = join(t.testdir(), 'policies.db');
+  const store = await filled(path);
+  t.teardown(() => store.close());
+  await store.close();
+  await t.rejects(store.put(document('late'), on(3)), /policy store .* failed|cannot be opened|is gone/);
+  t.match(
+    await store.put(document('late'), on(3)),
+    { kind: 'written', version: 4 },
+    'the next one found the file well',
+  );
+  await store.close();
+  rmSync(path);
+  rmSync(`${path}-wal`, { force: true });
+  await t.rejects(store.version(), /policy store .* failed|cannot be opened|is gone/);
+});
