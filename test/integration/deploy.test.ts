@@ -1,0 +1,76 @@
+// The deployment files are read by the tools that will read them.
+
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t from 'tap';
+import { parse } from 'yaml';
+import { readPolicyFiles } from '../../cli/policy-files.ts';
+
+const exec = promisify(execFile);
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+interface ComposeService {
+  readonly image?: string;
+  readonly build?: unknown;
+  readonly ports?: readonly string[];
+  readonly network_mode?: string;
+  readonly read_only?: boolean;
+  readonly init?: boolean;
+  readonly volumes?: readonly string[];
+}
+
+t.test('docker-compose accepts the compose file', async (t) => {
+  const { stdout } = await exec('docker-compose', ['--version']).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' || process.env.CI !== undefined) throw error;
+    return { stdout: '' };
+  });
+  if (stdout === '') {
+    t.comment('skipped: docker-compose is not installed here');
+    return;
+  }
+  const { stdout: resolved } = await exec('docker-compose', ['-f', 'docker-compose.yml', 'config'], { cwd: ROOT });
+  const services = Object.keys(parse(resolved).services);
+  t.equal(services.filter((name) => name.endsWith('-agent')).length, 7);
+});
+
+t.test('the compose file pins images, publishes on loopback only, and gives every app its sidecar', async (t) => {
+  // merge: compose reads `<<`.
+  const compose = parse(readFileSync(`${ROOT}docker-compose.yml`, 'utf8'), { merge: true });
+  t.equal(compose.version, undefined);
+  const services = Object.entries<ComposeService>(compose.services);
+  for (const [name, { image, build, ports = [], network_mode: mode }] of services) {
+    if (build === undefined) t.match(image, /^outrigger:local$|:v?\d+\.\d+\.\d+$/, `${name} is pinned`);
+    for (const port of ports) t.match(port, /^127\.0\.0\.1:/, `${name} is published on loopback`);
+    if (name.endsWith('-agent')) t.equal(mode, `service:${name.slice(0, -'-agent'.length)}`);
+  }
+  for (const [name, service] of services.filter(([, { image }]) => image === 'outrigger:local')) {
+    t.match(service, { read_only: true, init: true }, name);
+  }
+  const mounted = services.flatMap(([, { volumes = [] }]) => volumes).filter((volume) => volume.startsWith('./'));
+  for (const volume of mounted) t.ok(readOrList(`${ROOT}${volume.split(':')[0]}`), `${volume} exists`);
+});
+
+t.test('the image runs as another user than root, on a pinned base', async (t) => {
+  const text = readFileSync(`${ROOT}Dockerfile`, 'utf8');
+  for (const base of text.match(/^FROM \S+/gm) ?? []) t.match(base, /^FROM node:26\.\d+\.\d+-slim$/);
+  t.match(text, /^USER node$/m);
+});
+
+t.test('every example policy is valid and names its schema', async (t) => {
+  t.equal(readPolicyFiles([`${ROOT}examples/policies`]).length, 4);
+  for (const name of readdirSync(`${ROOT}examples/policies`).filter((file) => file.endsWith('.yaml'))) {
+    const first = readFileSync(`${ROOT}examples/policies/${name}`, 'utf8').split('\n')[0];
+    t.equal(first, '# yaml-language-server: $schema=../../schema/policy.schema.json');
+  }
+});
+
+function readOrList(path: string): boolean {
+  try {
+    return readFileSync(path).length > 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EISDIR') return readdirSync(path).length > 0;
+    throw error;
+  }
+}
