@@ -1,0 +1,216 @@
+// Commands against a real control plane, with agents that are played by this file: they report, read their stream and answer.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import type { AgentReport, EndpointReport, PolicyPush } from '#contract/frames.ts';
+import { runCommandLine } from '../../cli/program.ts';
+import type { Terminal } from '../../cli/terminal.ts';
+import { createControlPlane } from '../../control-plane/control-plane.ts';
+
+const POLICY =
+  'apiVersion: outrigger.dev/v1\nkind: ServicePolicy\nmetadata: { name: payments }\nspec: { timeouts: { request: 2s } }\n';
+
+interface World {
+  readonly url: string;
+  readonly folder: string;
+  run(...args: string[]): Promise<{ code: number; out: string; err: string }>;
+  /** Connects an agent that gives the same verdict on every push. */
+  connect(id: string, service: string, verdict: 'ACK' | 'NACK', endpoints?: readonly EndpointReport[]): Promise<void>;
+}
+
+async function createWorld(t: Test): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger-cli-'));
+  const controlPlane = createControlPlane({
+    config: {
+      listen: { host: '127.0.0.1', port: 0 },
+      store: { kind: 'sqlite', path: join(folder, 'policies.db') },
+      registry: null,
+      auth: null,
+      log: { level: 'silent' },
+    },
+  });
+  const ending = new AbortController();
+  const { url } = await controlPlane.start();
+  t.teardown(async () => {
+    ending.abort();
+    await controlPlane.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return {
+    url,
+    folder,
+    async run(...args) {
+      let out = '';
+      let err = '';
+      const terminal: Terminal = {
+        out: (text) => {
+          out += text;
+        },
+        err: (text) => {
+          err += text;
+        },
+        isInteractive: false,
+        hasColours: false,
+        columns: 0,
+        env: {},
+        epochMs: () => Date.now(),
+        exitCode: 0,
+      };
+      const code = await runCommandLine([...args, '--control-plane', url], terminal);
+      return { code, out, err };
+    },
+    async connect(id, service, verdict, endpoints = []) {
+      const response = await fetch(`${url}/v1/agents/${id}/stream`, { signal: ending.signal });
+      void answerPushes(url, id, verdict, response).catch(() => {}); // ends with the world
+      await post(`${url}/v1/agents/${id}/reports`, reportOf(service, endpoints));
+    },
+  };
+}
+
+async function answerPushes(url: string, id: string, verdict: 'ACK' | 'NACK', response: Response): Promise<void> {
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    const blocks = text.split('\n\n');
+    text = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const data = /^data: ?(.*)$/m.exec(block)?.[1];
+      if (data === undefined || !block.includes('event: policies')) continue;
+      const { version, nonce } = JSON.parse(data) as PolicyPush; // the contract of the stream
+      const problems = verdict === 'ACK' ? [] : [{ code: 'OTR_RANGE', path: 'spec.timeouts', message: 'is too short' }];
+      const appliedVersion = verdict === 'ACK' ? version : 0;
+      await post(`${url}/v1/agents/${id}/acks`, { version, nonce, verdict, appliedVersion, problems });
+    }
+  }
+}
+
+async function post(url: string, body: unknown): Promise<void> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+}
+
+function reportOf(service: string, endpoints: readonly EndpointReport[]): AgentReport {
+  const edge = { requests: 1000, successes: 999, retries: 4, inFlight: 1, p50Ms: 2, p99Ms: 37 };
+  return {
+    sequence: 1,
+    sentAtEpochMs: Date.now(),
+    startedAtEpochMs: Date.now() - 65_000,
+    service,
+    softwareVersion: '0.1.0',
+    adminUrl: 'http://127.0.0.1:15000',
+    isReady: true,
+    isDraining: false,
+    policy: { appliedVersion: 0, wantedVersion: 0, problems: [] },
+    services:
+      endpoints.length === 0
+        ? []
+        : [{ service: 'payments', source: 'consul', ageMs: 1500, holding: null, isPanicking: false, endpoints }],
+    edges: [{ direction: 'outbound', source: service, destination: 'payments', ...edge }],
+    events: [],
+    eventsDropped: 0,
+  };
+}
+
+const WELL: EndpointReport = {
+  id: 'payments@payments-1@10.0.0.7:7001',
+  address: '10.0.0.7:7001',
+  state: 'serving',
+  weight: 1,
+  inFlight: 2,
+  connections: 3,
+  ewmaMs: 4.2,
+  attempts: 200,
+  failures: 1,
+  reason: null,
+  ejectedUntilEpochMs: null,
+};
+const OUT: EndpointReport = {
+  ...WELL,
+  id: 'payments@payments-3@10.0.0.8:7001',
+  address: '10.0.0.8:7001',
+  state: 'ejected',
+  failures: 100,
+  reason: 'payments-3@10.0.0.8:7001 ejected 5 s (1st time): 5 consecutive 500',
+  ejectedUntilEpochMs: Date.now() + 3_600_000,
+};
+
+t.test('policy apply stores a document and counts the agents that have it', async (t) => {
+  const world = await createWorld(t);
+  const file = join(world.folder, 'policy.yaml');
+  writeFileSync(file, POLICY);
+  t.match(await world.run('policy', 'list'), { code: 0, out: /no policies are stored/ });
+  t.match(await world.run('policy', 'apply', '-f', file), { code: 0, out: /version 1, no agent is connected/ });
+
+  await world.connect('orders-1', 'orders', 'ACK');
+  await world.connect('orders-2', 'orders', 'ACK');
+  writeFileSync(file, POLICY.replace('2s', '3s'));
+  const applied = await world.run('policy', 'apply', '-f', file);
+  t.equal(applied.code, 0);
+  t.match(applied.out, /^ServicePolicy\/payments applied: version 2, 2 of 2 agents acknowledged in \d+ ms\n$/);
+
+  t.match(await world.run('policy', 'get', 'servicepolicy/payments'), {
+    code: 0,
+    out: /^apiVersion: [\s\S]*request: 3s/,
+  });
+  t.match(await world.run('policy', 'list'), { out: /KIND .*\nServicePolicy +payments +2 / });
+  const stale = await world.run('policy', 'apply', '-f', file, '--if-revision', '1');
+  t.match(stale, { code: 1, err: /is at revision 2[\s\S]*next .*policy get/ });
+  t.match(await world.run('policy', 'delete', 'ServicePolicy/payments', '--if-revision', '2'), {
+    code: 0,
+    out: /^ServicePolicy\/payments deleted: version 3, 2 of 2 agents/,
+  });
+  t.match(await world.run('policy', 'get', 'ServicePolicy/payments'), {
+    code: 1,
+    err: /there is no ServicePolicy\/payments/,
+  });
+});
+
+t.test('an agent that rejects a policy makes apply and status fail, with the reason', async (t) => {
+  const world = await createWorld(t);
+  await world.connect('orders-1', 'orders', 'NACK');
+  const file = join(world.folder, 'policy.yaml');
+  writeFileSync(file, POLICY);
+  t.match(await world.run('policy', 'apply', '-f', file), { code: 1, out: /0 of 1 agents[\s\S]*1 rejected it/ });
+  t.match(await world.run('status'), {
+    code: 1,
+    out: /orders-1: rejected policy version 1, keeps 0: spec.timeouts: is too short/,
+  });
+});
+
+t.test('status shows each agent on one line, in every format', async (t) => {
+  const world = await createWorld(t);
+  t.match(await world.run('status'), { code: 0, out: /no agent has connected yet/ });
+  await world.connect('orders-1', 'orders', 'ACK', [WELL, OUT]);
+  for (let tries = 0; tries < 100 && !(await world.run('status')).out.includes('0/0'); tries++) await sleep(20);
+  const table = await world.run('status');
+  t.match(table.out, /^AGENT +SERVICE +READY +POLICY +DISCOVERY +RPS +SUCCESS +P99 +EJECTED +UPTIME\n/);
+  t.match(table.out, /orders-1 +orders +yes +0\/0 +consul 1s .* 37 ms +1\/2 +1m\n/);
+  t.equal(table.code, 0);
+  t.match(JSON.parse((await world.run('status', '-o', 'json')).out), [{ id: 'orders-1', ejected: 1, known: 2 }]);
+  t.match((await world.run('status', '-o', 'yaml')).out, /^- id: orders-1\n/);
+  t.match((await world.run('status', '-o', 'wide')).out, 'http://127.0.0.1:15000');
+});
+
+t.test('endpoints shows the state of each endpoint and the sentence of an ejection', async (t) => {
+  const world = await createWorld(t);
+  await world.connect('orders-1', 'orders', 'ACK', [WELL, OUT]);
+  await world.connect('orders-2', 'orders', 'ACK', [
+    WELL,
+    { ...OUT, state: 'serving', reason: null, ejectedUntilEpochMs: null },
+  ]);
+  const all = await world.run('endpoints', 'payments');
+  t.equal(all.code, 1, 'an ejected endpoint is a problem');
+  t.match(all.out, /payments-1 +10\.0\.0\.7:7001 +1 +serving +4 +4\.2 ms +99\.50 % +- +6 +all 2\n/);
+  t.match(all.out, /payments-3 +10\.0\.0\.8:7001 +1 +ejected .* in \d+\.\d s +6 +orders-1\n/);
+  t.match(all.out, /\n\npayments-3@10\.0\.0\.8:7001 ejected 5 s \(1st time\): 5 consecutive 500\n$/);
+  t.match(await world.run('endpoints', 'payments', '--agent', 'orders-2'), { code: 0, out: /payments-3 .* serving/ });
+  t.match(await world.run('endpoints', 'paymnets'), { code: 1, err: /next .*outrigger endpoints payments/ });
+});
