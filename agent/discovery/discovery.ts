@@ -19,7 +19,7 @@ export interface UpstreamConfig {
 
 export interface DiscoveryOptions {
   readonly upstreams: readonly UpstreamConfig[];
-  /** null: `consul: false`, only static endpoints exist. */
+  /** null: `consul: false`, only static endpoints exist. Closed by whoever made it. */
   readonly client: ConsulClient | null;
   readonly clock: Clock;
   readonly random: Random;
@@ -28,6 +28,8 @@ export interface DiscoveryOptions {
   /** An undeclared service that was not used for a while, or never existed. */
   removeService(service: string): void;
   onEvent(event: MeshEvent): void;
+  /** A number that grows with every request to the service. What moved since the last look counts as used, at no cost per request. */
+  usesOf?(service: string): number;
   readonly timing?: Partial<DiscoveryTiming>;
 }
 
@@ -95,7 +97,8 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
   const recent = new RecentServices(MAX_UNDECLARED, timing.idleMs);
   /** Undeclared names that Consul did not know, with the time until which they are not asked for. Oldest first. */
   const unknown = new Map<string, number>();
-  let known: ReadonlyMap<string, KnownSet> = new Map();
+  let known = new Map<string, KnownSet>();
+  const uses = new Map<string, number>();
   let idleTimer: NodeJS.Timeout | null = null;
   let isStopped = false;
 
@@ -103,7 +106,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
     onEvent({ atEpochMs: clock.epochMs(), kind, service, endpoint: null, reason, text });
 
   function start(): void {
-    known = lastKnownGood.load();
+    known = new Map(lastKnownGood.load());
     for (const upstream of options.upstreams) {
       if (upstream.endpoints !== null) {
         const endpoints = upstream.endpoints.map((address) => staticEndpoint(upstream.service, address));
@@ -111,7 +114,16 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
         applyEndpoints({ service: upstream.service, source: 'static', endpoints });
       } else if (client !== null) watch(client, upstream.service, true);
     }
-    idleTimer = setInterval(() => recent.expire(clock.now()).forEach(drop), timing.idleCheckMs).unref();
+    idleTimer = setInterval(dropIdle, timing.idleCheckMs).unref();
+  }
+
+  function dropIdle(): void {
+    for (const [service, entry] of watched) {
+      const count = options.usesOf?.(service) ?? 0;
+      if (count !== (uses.get(service) ?? 0)) touch(service, entry);
+      uses.set(service, count);
+    }
+    recent.expire(clock.now()).forEach(drop);
   }
 
   function watch(client: ConsulClient, service: string, isDeclared: boolean): Watched {
@@ -156,7 +168,10 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       return;
     }
     applyEndpoints({ service, source: 'consul', endpoints });
-    lastKnownGood.record({ service, endpoints, confirmedAtEpochMs: clock.epochMs() });
+    const set = { service, endpoints, confirmedAtEpochMs: clock.epochMs() };
+    if (endpoints.length === 0) known.delete(service);
+    else known.set(service, set);
+    lastKnownGood.record(set);
   }
 
   function remember(service: string): void {
@@ -168,6 +183,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
 
   function drop(service: string): void {
     recent.forget(service);
+    uses.delete(service);
     watched.get(service)?.watcher.stop();
     if (watched.delete(service)) removeService(service);
   }
@@ -217,7 +233,6 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
     }
     await Promise.all(running);
     await lastKnownGood.flush();
-    client?.close();
   }
 
   return { start, ensure, touch: (service) => touch(service), status, stop };

@@ -2,13 +2,14 @@
 // nothing waits for it, at most one report is under way, and a control plane that is gone costs one attempt per back-off.
 
 import type { AgentReport, MeshEvent } from '#contract/frames.ts';
-import type { Random } from '../clock.ts';
+import type { Clock, Random } from '../clock.ts';
 import { type BackOff, backOffMs } from './back-off.ts';
 import type { ControlPlaneClient } from './control-plane-client.ts';
 
 export interface ReporterOptions {
   readonly client: ControlPlaneClient;
   readonly agentId: string;
+  readonly clock: Clock;
   readonly random: Random;
   /** Called once per attempt; its events are handed over and kept here until they are delivered. */
   buildReport(): AgentReport;
@@ -31,7 +32,7 @@ export interface Reporter {
 const MAX_EVENTS = 100;
 
 export function createReporter(options: ReporterOptions): Reporter {
-  const { client, random, buildReport, intervalMs = 2_000, coalesceMs = 50, timeoutMs = 5_000 } = options;
+  const { client, clock, random, buildReport, intervalMs = 2_000, coalesceMs = 50, timeoutMs = 5_000 } = options;
   const backOff = options.backOff ?? { baseMs: intervalMs, capMs: 30_000 };
   const path = `/v1/agents/${encodeURIComponent(options.agentId)}/reports`;
   const stop = new AbortController();
@@ -50,7 +51,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   function schedule(delayMs: number): void {
     if (stop.signal.aborted) return;
     if (timer !== null) clearTimeout(timer);
-    dueAt = performance.now() + delayMs;
+    dueAt = clock.now() + delayMs;
     timer = setTimeout(send, delayMs).unref();
   }
 
@@ -94,7 +95,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       isAskedForNow = true;
       return;
     }
-    if (failuresInARow === 0 && timer !== null && dueAt - performance.now() > coalesceMs) schedule(coalesceMs);
+    if (failuresInARow === 0 && timer !== null && dueAt - clock.now() > coalesceMs) schedule(coalesceMs);
   }
 
   return {

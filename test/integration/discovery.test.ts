@@ -53,6 +53,7 @@ function createWorld(
     stateDir?: string;
     access?: { token?: string; tokenFile?: string; datacenter?: string };
     maxBodyBytes?: number;
+    usesOf?: (service: string) => number;
   } = {},
 ): World {
   const events: MeshEvent[] = [];
@@ -74,6 +75,7 @@ function createWorld(
     applyEndpoints: (set) => sets.push(set),
     removeService: (service) => removed.push(service),
     onEvent: (event) => events.push(event),
+    ...(options.usesOf === undefined ? {} : { usesOf: options.usesOf }),
     timing: { watch: FAST, ...options.timing },
   });
   t.teardown(() => discovery.stop());
@@ -335,7 +337,12 @@ t.test('an undeclared service is watched while it is used; one that nobody runs 
     const isKnown = question.path !== '/v1/health/service/typo';
     answerHealth(response, 10, isKnown ? two : []);
   });
-  const world = createWorld(t, consul.url, { upstreams: [], timing: { idleMs: 300, idleCheckMs: 20, unknownMs: 100 } });
+  const uses = { payments: 0 };
+  const world = createWorld(t, consul.url, {
+    upstreams: [],
+    timing: { idleMs: 300, idleCheckMs: 20, unknownMs: 100 },
+    usesOf: (service) => (service === 'payments' ? uses.payments : 0),
+  });
   world.discovery.start();
   await world.discovery.ensure('payments');
   t.equal(world.served(), 'consul 7001,7002');
@@ -352,6 +359,11 @@ t.test('an undeclared service is watched while it is used; one that nobody runs 
     world.discovery.touch('payments');
   }
   t.notOk(world.removed.includes('payments'), 'in use');
+  for (let i = 0; i < 5; i++) {
+    await sleep(80);
+    uses.payments++;
+  }
+  t.notOk(world.removed.includes('payments'), 'requests counted elsewhere are use as well');
   await until(() => world.removed.includes('payments'), 2_000);
   t.same(world.discovery.status(), []);
   for (let i = 0; i < 40; i++) await world.discovery.ensure(`service-${i}`);

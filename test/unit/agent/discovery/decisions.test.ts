@@ -1,5 +1,6 @@
 // The pure decisions of discovery: what an answer means, how much of it is believed, how soon Consul is asked again.
 
+import fc from 'fast-check';
 import t from 'tap';
 import type { Endpoint } from '../../../../agent/core/endpoint.ts';
 import { decodeHealth } from '../../../../agent/discovery/decode.ts';
@@ -256,4 +257,37 @@ t.test('registerPayload() carries weight, zone and a check through the registere
   const tcp = { ...service, check: { http: null, intervalMs: 1, timeoutMs: 1 } };
   t.match(registerPayload(tcp, { host: '::1', port: 9 }, false), { Check: { TCP: '[::1]:9', Status: 'critical' } });
   t.notOk('Check' in registerPayload({ ...service, check: null }, address, true));
+});
+
+t.test('decideAnswer() serves everything an answer names, and never empties or halves a set in one step', async (t) => {
+  const step = fc.record({
+    ports: fc.uniqueArray(fc.integer({ min: 1, max: 6 })),
+    afterMs: fc.integer({ min: 0, max: 900 }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      let state = INITIAL_GUARD;
+      let served: readonly Endpoint[] = [];
+      let now = 0;
+      let doubtedSince: number | null = null;
+      for (const { ports, afterMs } of steps) {
+        now += afterMs;
+        const found = endpoints(...ports);
+        const decision = decideAnswer(state, answer(found), now, DEFAULT_GUARD);
+        const ids = new Set(decision.serve.map(({ id }) => id));
+        if (!found.every(({ id }) => ids.has(id))) return false;
+        const isCollapse = decision.serve.length * 2 < state.accepted.length;
+        // A collapse is only ever believed a second after it was first seen.
+        if (isCollapse && (doubtedSince === null || now - doubtedSince < 1_000)) return false;
+        if (served.length > 0 && decision.serve.length === 0 && now < 600_000) return false;
+        doubtedSince = decision.state.hold === null ? null : decision.state.hold.since;
+        if ((decision.holding === null) !== (decision.recheckMs === null)) return false;
+        state = decision.state;
+        served = decision.serve;
+      }
+      return true;
+    }),
+    { seed: 5, numRuns: 500 },
+  );
+  t.pass('500 histories');
 });
