@@ -14,9 +14,9 @@ const LEADER_DEADLINE_MS = 30_000;
 
 /** The part of tap's test object that is needed here. */
 interface Test {
-  teardown(run: () => unknown): void;
-  fail(message?: string): boolean;
-  comment(...args: unknown[]): void;
+  readonly teardown: (run: () => unknown) => unknown;
+  readonly fail: (message: string) => unknown;
+  readonly comment: (message: string) => unknown;
 }
 
 export interface RealConsul {
