@@ -9,6 +9,8 @@ const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 /** Loaded when asked for: building all schemas takes longer than most commands. */
 const SOURCES: Readonly<Record<string, () => Promise<JsonSchema>>> = {
   policy: async () => (await import('#contract/policy-schema.ts')).PolicySchema,
+  agent: async () => (await import('#contract/agent-config-schema.ts')).AgentConfigSchema,
+  'control-plane': async () => (await import('#contract/control-plane-config-schema.ts')).ControlPlaneConfigSchema,
 };
 
 export function addSchemaCommand(program: Command, terminal: Terminal): void {

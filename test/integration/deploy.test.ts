@@ -6,7 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { parse } from 'yaml';
+import { loadAgentConfig } from '../../agent/config.ts';
 import { readPolicyFiles } from '../../cli/policy-files.ts';
+import { parseTokens } from '../../control-plane/api/auth.ts';
+import { loadControlPlaneConfig } from '../../control-plane/config.ts';
 
 const exec = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -64,6 +67,21 @@ t.test('every example policy is valid and names its schema', async (t) => {
     const first = readFileSync(`${ROOT}examples/policies/${name}`, 'utf8').split('\n')[0];
     t.equal(first, '# yaml-language-server: $schema=../../schema/policy.schema.json');
   }
+});
+
+t.test('every example configuration is valid', async (t) => {
+  const readFile = (path: string): string => readFileSync(path, 'utf8');
+  for (const folder of ['agents', 'compose/agents']) {
+    for (const name of readdirSync(`${ROOT}examples/${folder}`).filter((file) => file.endsWith('.yaml'))) {
+      const config = loadAgentConfig({ file: `${ROOT}examples/${folder}/${name}`, env: {}, readFile });
+      t.same(config.ok ? [] : config.problems, [], `${folder}/${name}`);
+    }
+  }
+  for (const name of ['control-plane.yaml', 'compose/control-plane.yaml']) {
+    const config = loadControlPlaneConfig({ file: `${ROOT}examples/${name}`, env: {}, readFile });
+    t.same(config.ok ? [] : config.problems, [], name);
+  }
+  t.equal(parseTokens(readFile(`${ROOT}examples/compose/tokens.yaml`), 'tokens.yaml').length, 3);
 });
 
 function readOrList(path: string): boolean {

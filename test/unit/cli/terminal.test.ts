@@ -120,7 +120,9 @@ t.test('schema prints a JSON Schema with descriptions', async (t) => {
   const schema = JSON.parse(out);
   t.match(schema.$schema, 'json-schema.org');
   t.match(out, /baseEjectionTime/);
-  t.match(await run('schema', 'polcy'), { code: 2 });
+  t.match((await run('schema', 'agent')).out, '"upstreams"');
+  t.match((await run('schema', 'control-plane')).out, '"tokensFile"');
+  t.match(await run('schema', 'polcy'), { code: 2, err: /policy, agent, control-plane/ });
 });
 
 t.test('restarts back off from half a second to ten, spread over the whole range', async (t) => {
