@@ -1,0 +1,62 @@
+// One coarse timer for every socket of the data plane. Setting a deadline is one field write, which is why no request ever
+// creates a timer; the price is a scan of all sockets every TICK_MS (10,000 sockets: well under a millisecond).
+
+import type { Clock } from '../clock.ts';
+
+const TICK_MS = 25;
+
+export interface DeadlineHolder {
+  /** Monotonic ms; Infinity for none. May be written at any time. */
+  deadlineAt: number;
+  /** Position in the table; written by Deadlines only, -1 outside. */
+  deadlineSlot: number;
+  /** Called at most once a tick while `deadlineAt` lies in the past; must move it or leave the table. */
+  onDeadline(now: number): void;
+}
+
+export class Deadlines {
+  /** Monotonic ms of the last tick: the time for deadlines, where 25 ms do not matter. */
+  now: number;
+  readonly #clock: Clock;
+  readonly #holders: DeadlineHolder[] = [];
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.now = clock.now();
+  }
+
+  add(holder: DeadlineHolder): void {
+    if (holder.deadlineSlot >= 0) return;
+    holder.deadlineSlot = this.#holders.length;
+    this.#holders.push(holder);
+    if (this.#timer !== null) return;
+    this.now = this.#clock.now();
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    // Sockets keep the process alive, the watch over them does not.
+    this.#timer.unref();
+  }
+
+  remove(holder: DeadlineHolder): void {
+    const slot = holder.deadlineSlot;
+    if (slot < 0) return;
+    holder.deadlineSlot = -1;
+    const last = this.#holders.pop();
+    if (last !== undefined && last !== holder) {
+      this.#holders[slot] = last;
+      last.deadlineSlot = slot;
+    }
+    if (this.#holders.length > 0 || this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  /** Backwards, so that a holder which leaves is replaced by one that was already looked at. */
+  #tick(): void {
+    this.now = this.#clock.now();
+    for (let slot = this.#holders.length - 1; slot >= 0; slot -= 1) {
+      const holder = this.#holders[slot];
+      if (holder !== undefined && holder.deadlineAt <= this.now) holder.onDeadline(this.now);
+    }
+  }
+}

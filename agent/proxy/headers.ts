@@ -1,0 +1,122 @@
+// What the agent changes in fields: trust boundary, hop-by-hop rules, its own additions. Heads are written anew from parsed
+// fields, never copied: client copies go first, the agent's own values come after.
+
+import type { HeaderChanges } from '#contract/policy.ts';
+import { BODY_CHUNKED } from './http1/framing.ts';
+import type { RequestHead } from './http1/request-head.ts';
+import type { ResponseHead } from './http1/response-head.ts';
+
+/** Forwarding stops after this many agents: the request goes in circles. */
+export const MAX_HOPS = 8;
+
+const REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+/** Names that a route may not set: they would contradict the framing or the routing that was decided. */
+const UNTOUCHABLE: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'upgrade',
+  'te',
+]);
+
+/** True for fields that only this hop's agent may say: a client's copy is a forgery. */
+function isAgentField(name: string): boolean {
+  if (name === 'forwarded') return true;
+  if (!name.startsWith('x-')) return false;
+  return name === 'x-real-ip' || name.startsWith('x-forwarded-') || name.startsWith('x-outrigger-');
+}
+
+/** The request id to use: the client's when it is harmless, so that a trace can be followed through the app, else a new one. */
+export function chooseRequestId(head: RequestHead, next: () => string): string {
+  const at = head.fields.indexOf('x-request-id');
+  const value = at >= 0 && at % 2 === 0 ? (head.fields[at + 1] as string) : '';
+  return value !== '' && REQUEST_ID.test(value) ? value : next();
+}
+
+export interface RequestFacts {
+  /** Value of Host towards the upstream. */
+  readonly host: string;
+  readonly requestId: string;
+  /** Address of the downstream. */
+  readonly clientAddress: string;
+  readonly changes: HeaderChanges | null;
+}
+
+/** The whole head of the request for the upstream. */
+export function composeRequestHead(head: RequestHead, facts: RequestFacts): string {
+  const fields = facts.changes === null ? head.fields : applyChanges(head.fields, facts.changes);
+  let text = `${head.method} ${head.target} HTTP/1.1\r\nhost: ${facts.host}\r\n`;
+  let via = '';
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] as string;
+    if (name === 'x-request-id' || isAgentField(name)) continue;
+    if (head.connectionNamed?.includes(name) === true) continue;
+    if (name === 'via') via += `${fields[index + 1]}, `;
+    else text += `${name}: ${fields[index + 1]}\r\n`;
+  }
+  text += `x-request-id: ${facts.requestId}\r\nx-forwarded-for: ${facts.clientAddress}\r\nx-forwarded-proto: http\r\n`;
+  text += `x-forwarded-host: ${facts.host}\r\nvia: ${via}1.${head.minor} outrigger\r\n`;
+  if (head.maxForwards > 0) text += `max-forwards: ${head.maxForwards - 1}\r\n`;
+  if (head.wantsTrailers) text += 'te: trailers\r\n';
+  if (head.expectsContinue) text += 'expect: 100-continue\r\n';
+  if (head.upgrade !== null) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
+  if (head.framing === BODY_CHUNKED) return `${text}transfer-encoding: chunked\r\n\r\n`;
+  return head.framing >= 0 ? `${text}content-length: ${head.framing}\r\n\r\n` : `${text}\r\n`;
+}
+
+export interface ResponseFacts {
+  /** `Content-Length` to declare; -1 for none. */
+  readonly contentLength: number;
+  readonly isChunked: boolean;
+  /** Value of Connection; `''` says nothing, which in HTTP/1.1 means that it stays open. */
+  readonly connection: string;
+  /** Reasons of the agent beside the upstream are passed on; those of an application are not believed. */
+  readonly isAgentTrusted: boolean;
+  readonly changes: HeaderChanges | null;
+  /** `address:port` to tell, with the number of attempts; null to keep it to ourselves. */
+  readonly endpoint: string | null;
+  readonly attempts: number;
+}
+
+/** The whole head of a final response for the downstream. */
+export function composeResponseHead(head: ResponseHead, facts: ResponseFacts): string {
+  const fields = facts.changes === null ? head.fields : applyChanges(head.fields, facts.changes);
+  let text = `HTTP/1.1 ${head.status} ${head.phrase}\r\n`;
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] as string;
+    if (name.startsWith('x-outrigger-') && !(facts.isAgentTrusted && name === 'x-outrigger-reason')) continue;
+    text += `${name}: ${fields[index + 1]}\r\n`;
+  }
+  if (facts.endpoint !== null) {
+    text += `x-outrigger-endpoint: ${facts.endpoint}\r\nx-outrigger-attempts: ${facts.attempts}\r\n`;
+  }
+  if (facts.isChunked) text += 'transfer-encoding: chunked\r\n';
+  else if (facts.contentLength >= 0) text += `content-length: ${facts.contentLength}\r\n`;
+  return facts.connection === '' ? `${text}\r\n` : `${text}connection: ${facts.connection}\r\n\r\n`;
+}
+
+/** Head of a 1xx; only 101 has hop-by-hop fields. */
+export function composeInformationalHead(head: ResponseHead): string {
+  let text = `HTTP/1.1 ${head.status} ${head.phrase}\r\n`;
+  for (let index = 0; index < head.fields.length; index += 2) {
+    text += `${head.fields[index]}: ${head.fields[index + 1]}\r\n`;
+  }
+  return head.upgrade === null ? `${text}\r\n` : `${text}connection: upgrade\r\nupgrade: ${head.upgrade}\r\n\r\n`;
+}
+
+/** Gateway API order: set, add, remove. */
+export function applyChanges(fields: readonly string[], changes: HeaderChanges): string[] {
+  const replaced = new Set(changes.set.map(({ name }) => name));
+  const removed = new Set(changes.remove);
+  const result: string[] = [];
+  const keep = (name: string, value: string) => {
+    if (!removed.has(name)) result.push(name, value);
+  };
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index] as string;
+    if (!replaced.has(name)) keep(name, fields[index + 1] as string);
+  }
+  for (const { name, value } of [...changes.set, ...changes.add]) if (!UNTOUCHABLE.has(name)) keep(name, value);
+  return result;
+}

@@ -1,0 +1,68 @@
+// The agent's own answers: one table from reason to status lives in core/reason.ts; here is what such an answer looks like.
+
+import { REASON_STATUS, type Reason } from '../core/reason.ts';
+
+/** Reason phrases of the statuses the agent answers with. */
+const PHRASES: Readonly<Record<number, string>> = {
+  200: 'OK',
+  400: 'Bad Request',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  414: 'URI Too Long',
+  417: 'Expectation Failed',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+  508: 'Loop Detected',
+};
+
+/** A client may try again this soon: about the time the agent needs to learn of a recovered endpoint. */
+const RETRY_AFTER_SECONDS = 1;
+
+export interface Rescue {
+  readonly reason: Reason;
+  /** One sentence fragment: what was expected, what was found. */
+  readonly message: string;
+  /** Destination, `''` when unknown. */
+  readonly service: string;
+  readonly isHead: boolean;
+  readonly mustClose: boolean;
+  readonly epochMs: number;
+}
+
+/** Status line, fields and a one-line JSON body, ready to be written as Latin-1. Empty for reasons that cannot be told. */
+export function composeRescue(rescue: Rescue): string {
+  const status = REASON_STATUS[rescue.reason];
+  if (status === null) return '';
+  const body = `${asciiJson({ reason: rescue.reason, message: rescue.message, service: rescue.service })}\n`;
+  const isWorthRetrying = status === 503 || status === 429;
+  return (
+    `HTTP/1.1 ${status} ${PHRASES[status] ?? ''}\r\ndate: ${new Date(rescue.epochMs).toUTCString()}\r\n` +
+    `content-type: application/json\r\ncontent-length: ${body.length}\r\nx-outrigger-reason: ${rescue.reason}\r\n` +
+    (isWorthRetrying ? `retry-after: ${RETRY_AFTER_SECONDS}\r\n` : '') +
+    (status === 405 ? 'allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n' : '') +
+    (rescue.mustClose ? 'connection: close\r\n' : '') +
+    `\r\n${rescue.isHead ? '' : body}`
+  );
+}
+
+/** JSON of ASCII only, so that one character is one byte. */
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** Answer to OPTIONS for the agent itself (`*`, or Max-Forwards used up). */
+export function composeOptionsAnswer(mustClose: boolean): string {
+  return `HTTP/1.1 200 OK\r\ncontent-length: 0\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n${
+    mustClose ? 'connection: close\r\n' : ''
+  }\r\n`;
+}

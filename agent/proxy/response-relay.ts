@@ -1,0 +1,104 @@
+// Writes one response downstream in our own framing, with as few writes as possible, and holds the upstream back when the
+// downstream does not take it. Knows nothing of attempts.
+
+import type { HeaderChanges } from '#contract/policy.ts';
+import type { DownstreamConnection } from './downstream-connection.ts';
+import { composeResponseHead } from './headers.ts';
+import { joinRanges } from './http1/body-reader.ts';
+import { BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE } from './http1/framing.ts';
+import type { ResponseHead } from './http1/response-head.ts';
+import type { UpstreamConnection } from './upstream-connection.ts';
+
+/** Up to this size head and body leave in one string: one system call, one copy. */
+const INLINE_BYTES = 8192;
+
+export interface RelayFacts {
+  readonly isHttp10: boolean;
+  readonly isHead: boolean;
+  readonly mustClose: boolean;
+  readonly isAgentTrusted: boolean;
+  readonly changes: HeaderChanges | null;
+  readonly endpoint: string | null;
+  readonly attempts: number;
+}
+
+export class ResponseRelay {
+  /** The downstream connection ends with this response. */
+  readonly mustClose: boolean;
+  /** The upstream waits for the downstream. */
+  isPaused = false;
+  bytesOut = 0;
+  readonly #down: DownstreamConnection;
+  readonly #connection: UpstreamConnection;
+  readonly #isChunked: boolean;
+  #headText: string;
+  #isEnded = false;
+
+  constructor(down: DownstreamConnection, connection: UpstreamConnection, head: ResponseHead, facts: RelayFacts) {
+    this.#down = down;
+    this.#connection = connection;
+    const hasUnknownLength = head.framing === BODY_CHUNKED || head.framing === BODY_UNTIL_CLOSE;
+    // HTTP/1.0 has no chunks: there a body of unknown length ends with the connection.
+    this.#isChunked = hasUnknownLength && !facts.isHttp10;
+    this.mustClose = facts.mustClose || (hasUnknownLength && facts.isHttp10);
+    this.#headText = composeResponseHead(head, {
+      contentLength: head.framing === BODY_NONE ? head.contentLength : head.framing,
+      isChunked: this.#isChunked,
+      connection: this.mustClose ? 'close' : facts.isHttp10 ? 'keep-alive' : '',
+      isAgentTrusted: facts.isAgentTrusted,
+      changes: facts.changes,
+      endpoint: facts.endpoint,
+      attempts: facts.attempts,
+    });
+  }
+
+  write(bytes: Buffer, ranges: readonly number[], isLast: boolean): void {
+    const start = ranges[0] ?? 0;
+    const end = ranges[1] ?? 0;
+    const isOne = ranges.length === 2;
+    const piece = isOne ? null : joinRanges(bytes, ranges);
+    const size = piece === null ? end - start : piece.length;
+    this.bytesOut += size;
+    let prefix = this.#headText;
+    let suffix = '';
+    this.#headText = '';
+    if (this.#isChunked) {
+      prefix += `${size.toString(16)}\r\n`;
+      suffix = isLast ? '\r\n0\r\n\r\n' : '\r\n';
+      this.#isEnded = isLast;
+    }
+    let hasRoom: boolean;
+    if (size <= INLINE_BYTES && prefix !== '') {
+      const data = piece === null ? bytes.toString('latin1', start, end) : piece.toString('latin1');
+      hasRoom = this.#down.write(prefix + data + suffix);
+    } else {
+      hasRoom = this.#down.writeParts(prefix, piece ?? bytes.subarray(start, end), suffix);
+    }
+    if (!hasRoom && !isLast) this.#pause();
+  }
+
+  /** The head waits for the first bytes of the body to share a write with; when none have come, it goes alone. */
+  flushHead(): void {
+    if (this.#headText === '') return;
+    const text = this.#headText;
+    this.#headText = '';
+    this.#down.write(text);
+  }
+
+  end(): void {
+    const rest = this.#headText + (this.#isChunked && !this.#isEnded ? '0\r\n\r\n' : '');
+    this.#headText = '';
+    if (rest !== '') this.#down.write(rest);
+  }
+
+  #pause(): void {
+    this.isPaused = true;
+    this.#connection.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.#connection.socket.resume();
+  }
+}

@@ -1,0 +1,81 @@
+// What every connection of one listener shares: the listener's own facts and the parts of the agent it talks to. Interfaces
+// only, so that the data plane can be tested without the rest.
+
+import type { Clock, Random } from '../clock.ts';
+import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
+import type { AccessLog } from '../telemetry/access-log.ts';
+import type { Edge } from '../telemetry/metrics.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { Pools } from './pools.ts';
+
+export type Direction = 'outbound' | 'inbound';
+
+/** How a listener knows where a request goes. */
+export type ListenerRoute =
+  | { readonly kind: 'byHost' }
+  | { readonly kind: 'fixed'; readonly service: string }
+  | { readonly kind: 'inbound'; readonly view: () => ServiceView };
+
+/** The part of mesh/ that the request path uses. */
+export interface MeshReader {
+  readonly snapshot: MeshSnapshot;
+  requestSweep(service: string): void;
+}
+
+/** The part of telemetry that the request path uses. */
+export interface EdgeSource {
+  edge(direction: Direction, source: string, destination: string): Edge;
+}
+
+/** Absolute limits on a downstream, all ms or bytes. */
+export interface ListenerLimits {
+  /** From the first byte of a head (or the connection) to its last. */
+  readonly headMs: number;
+  /** Between requests on a kept connection. */
+  readonly keepAliveMs: number;
+  /** A body may be this slow at first … */
+  readonly bodyGraceMs: number;
+  /** … and must then have come at least this fast on average. */
+  readonly bodyBytesPerSecond: number;
+  /** Longest time without the downstream taking anything of what was written. */
+  readonly writeStallMs: number;
+  /** After a refusal: how long and how much is read and dropped before the socket goes. */
+  readonly lingerMs: number;
+  readonly lingerBytes: number;
+  /** Connections at once; further ones are closed at accept. */
+  readonly maxConnections: number;
+}
+
+export const DEFAULT_LIMITS: ListenerLimits = {
+  headMs: 10_000,
+  keepAliveMs: 120_000,
+  bodyGraceMs: 5000,
+  bodyBytesPerSecond: 240,
+  writeStallMs: 30_000,
+  lingerMs: 1000,
+  lingerBytes: 65_536,
+  maxConnections: 20_000,
+};
+
+/** Most bytes that wait on either side of one connection before its sender is paused. */
+export const BUFFER_BYTES = 65_536;
+
+export interface ProxyScope {
+  readonly direction: Direction;
+  /** The service this agent stands beside. */
+  readonly service: string;
+  readonly route: ListenerRoute;
+  readonly mesh: MeshReader;
+  readonly pools: Pools;
+  readonly deadlines: Deadlines;
+  readonly metrics: EdgeSource;
+  readonly accessLog: AccessLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: ListenerLimits;
+  readonly isDraining: () => boolean;
+  /** Starts watching a service that nobody declared; resolves when it is known or known not to be. */
+  readonly discover: ((service: string) => Promise<void>) | null;
+  /** Unique text for a request that came without an id. */
+  readonly nextRequestId: () => string;
+}
