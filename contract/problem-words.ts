@@ -1,5 +1,7 @@
 // How problems name values and places. The same words on both sides of the wire and in both configuration loaders.
 
+import type { JsonSchema } from './json-schema.ts';
+
 const PLAIN_KEY = /^[A-Za-z_$][A-Za-z0-9_$-]*$/;
 const INVISIBLE = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 const LONGEST_TEXT = 60;
@@ -38,6 +40,12 @@ export function listWords(words: readonly unknown[]): string {
   const texts = words.map(String);
   const last = texts.at(-1) ?? '';
   return texts.length < 2 ? last : `${texts.slice(0, -1).join(', ')} or ${last}`;
+}
+
+/** Why a bound is there: what a larger value costs. */
+export function costOf(schema: JsonSchema): string | null {
+  const larger = schema['x-larger'];
+  return larger === undefined ? null : `what a larger value costs: ${larger}`;
 }
 
 function quote(text: string, longest: number): string {

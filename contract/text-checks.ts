@@ -5,6 +5,7 @@ import { parseHostPort } from './host-port.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { isServiceName } from './names.ts';
 import type { ProblemCode } from './problem.ts';
+import { costOf } from './problem-words.ts';
 
 /** What a check has to say: `expected` completes "must be …". */
 export interface Finding {
@@ -60,9 +61,9 @@ function checkDuration(text: string, schema: JsonSchema): Finding | null {
   const max = parseDuration(schema['x-max'] ?? '365d') ?? Number.MAX_SAFE_INTEGER;
   if (ms < min) return { code: 'OTR_RANGE', expected: `at least ${formatDuration(min)}` };
   if (ms <= max) return null;
-  const larger = schema['x-larger'];
+  const hint = costOf(schema);
   const expected = `at most ${formatDuration(max)}`;
-  return larger === undefined ? { code: 'OTR_RANGE', expected } : { code: 'OTR_RANGE', expected, hint: larger };
+  return hint === null ? { code: 'OTR_RANGE', expected } : { code: 'OTR_RANGE', expected, hint };
 }
 
 function checkServiceName(text: string): Finding | null {

@@ -4,7 +4,7 @@
 import { FOREIGN_KEYS } from './foreign-keys.ts';
 import type { JsonSchema } from './json-schema.ts';
 import type { Problem, ProblemCode } from './problem.ts';
-import { describeValue, listWords, pathTo } from './problem-words.ts';
+import { costOf, describeValue, listWords, pathTo } from './problem-words.ts';
 import { nearest } from './suggest.ts';
 import { TEXT_CHECKS } from './text-checks.ts';
 
@@ -262,7 +262,7 @@ function visitNumber(walk: Walk, schema: JsonSchema, value: unknown, path: strin
   const { minimum, maximum } = schema;
   if (minimum !== undefined && value < minimum) say(walk, schema, 'OTR_RANGE', path, `at least ${minimum}`, value);
   if (maximum !== undefined && value > maximum) {
-    say(walk, schema, 'OTR_RANGE', path, `at most ${maximum}`, value, schema['x-larger']);
+    say(walk, schema, 'OTR_RANGE', path, `at most ${maximum}`, value, costOf(schema));
   }
 }
 

@@ -1,0 +1,63 @@
+// The control plane's configuration as JSON Schema: what control-plane/config.ts validates with, editors complete with and
+// docs/configuration.md lists.
+
+import { type Static, Type } from 'typebox';
+import { CLOSED, checked, notes, word } from './schema-fields.ts';
+
+const path = (means: string, options: Record<string, unknown> = {}) =>
+  Type.String({ minLength: 1, maxLength: 1_024, ...notes({ means }), ...options });
+
+export const ControlPlaneConfigSchema = Type.Object(
+  {
+    listen: Type.Optional(
+      checked(
+        'hostPort',
+        { means: 'API, policy streams and dashboard. Off loopback it needs auth.' },
+        { default: '127.0.0.1:9700' },
+      ),
+    ),
+    store: Type.Optional(
+      Type.Object(
+        { sqlite: Type.Optional(path('Database file of the policies.', { default: './state/policies.db' })) },
+        CLOSED,
+      ),
+    ),
+    registry: Type.Optional(
+      Type.Union(
+        [
+          Type.Object(
+            {
+              listen: Type.Optional(
+                checked('hostPort', { means: 'Address of the embedded registry.' }, { default: '127.0.0.1:8500' }),
+              ),
+            },
+            CLOSED,
+          ),
+          Type.Literal(false),
+        ],
+        notes({ means: 'The embedded Consul-compatible registry, or false with a real Consul.' }),
+      ),
+    ),
+    auth: Type.Optional(
+      Type.Object(
+        {
+          tokensFile: path('File with the tokens of operators and agents; required as soon as listen is not loopback.'),
+        },
+        CLOSED,
+      ),
+    ),
+    log: Type.Optional(
+      Type.Object(
+        {
+          level: word('info', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+            means: 'Least severity that is logged.',
+            larger: 'more text to write and keep',
+          }),
+        },
+        CLOSED,
+      ),
+    ),
+  },
+  { ...CLOSED, title: 'Outrigger control-plane configuration', 'x-rules': ['authOffLoopback', 'registryApart'] },
+);
+export type ControlPlaneConfigFile = Static<typeof ControlPlaneConfigSchema>;

@@ -1,0 +1,71 @@
+// How this control plane runs: addresses, files. Read once at start.
+
+import { type ConfigSource, readConfig } from '#contract/config-source.ts';
+import { type ControlPlaneConfigFile, ControlPlaneConfigSchema } from '#contract/control-plane-config-schema.ts';
+import { type HostPort, isLoopback, parseHostPort } from '#contract/host-port.ts';
+import type { Parsed, Problem } from '#contract/problem.ts';
+import type { Rule } from '#contract/validate.ts';
+
+export type { HostPort } from '#contract/host-port.ts';
+
+export interface ControlPlaneConfig {
+  readonly listen: HostPort;
+  readonly store: { readonly kind: 'sqlite'; readonly path: string };
+  /** Null: `registry: false`, with a real Consul. */
+  readonly registry: { readonly listen: HostPort } | null;
+  /** Never null when `listen` is not loopback. */
+  readonly auth: { readonly tokensFile: string } | null;
+  readonly log: { readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' };
+}
+
+const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ['authOffLoopback', (value) => authOffLoopback(value as ControlPlaneConfigFile)],
+  ['registryApart', (value) => registryApart(value as ControlPlaneConfigFile)],
+]);
+
+/**
+ * The configuration from a file (YAML or JSON) and `OUTRIGGER_…` variables, which go before it.
+ *
+ * @returns every default filled in, or every problem: those of the file with line and column, those of the environment with
+ *          the variable's name as path
+ */
+export function loadControlPlaneConfig(source: ConfigSource): Parsed<ControlPlaneConfig> {
+  const read = readConfig(ControlPlaneConfigSchema, source, RULES);
+  // readConfig validated against the schema that ControlPlaneConfigFile is derived from.
+  return read.ok ? { ok: true, value: fillIn(read.value as ControlPlaneConfigFile) } : read;
+}
+
+function fillIn({ listen, store, registry = {}, auth, log }: ControlPlaneConfigFile): ControlPlaneConfig {
+  return {
+    listen: address(listen ?? '127.0.0.1:9700'),
+    store: { kind: 'sqlite', path: store?.sqlite ?? './state/policies.db' },
+    registry: registry === false ? null : { listen: address(registry.listen ?? '127.0.0.1:8500') },
+    auth: auth === undefined ? null : { tokensFile: auth.tokensFile },
+    log: { level: log?.level ?? 'info' },
+  };
+}
+
+/** A validated text: it parses. */
+function address(text: string): HostPort {
+  return parseHostPort(text) ?? { host: text, port: 0 };
+}
+
+function authOffLoopback({ listen, auth }: ControlPlaneConfigFile): Problem[] {
+  if (listen === undefined || auth !== undefined || isLoopback(address(listen).host)) return [];
+  return [
+    {
+      code: 'OTR_INCONSISTENT',
+      path: 'listen',
+      message: `must be a loopback address as long as auth.tokensFile is not there, found ${listen}`,
+      hint: 'add auth: { tokensFile: … }: whoever reaches the API rules the mesh',
+    },
+  ];
+}
+
+function registryApart({ listen = '127.0.0.1:9700', registry = {} }: ControlPlaneConfigFile): Problem[] {
+  if (registry === false) return [];
+  const own = registry.listen ?? '127.0.0.1:8500';
+  const { port } = address(listen);
+  if (port === 0 || port !== address(own).port || address(listen).host !== address(own).host) return [];
+  return [{ code: 'OTR_DUPLICATE', path: 'registry.listen', message: `must differ from listen, found ${own} twice` }];
+}
