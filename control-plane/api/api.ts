@@ -2,7 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { PolicyVerdict } from '#contract/frames.ts';
 import { agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
@@ -97,7 +97,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
 async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: options.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     // Streams are ended by us; what is left when closing is idle keep-alive and must not hold the process.
     forceCloseConnections: true,
@@ -107,6 +107,8 @@ async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Pro
       sendProblem(reply as FastifyReply, new ApiError('OTR_ERR_BAD_REQUEST', error.message));
     },
   });
+  // Bodies are JSON, except where a route reads policies.
+  app.removeContentTypeParser('text/plain');
   registerProblems(app);
   registerAuth(app, {
     tokensFile: options.tokensFile,

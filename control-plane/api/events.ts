@@ -68,9 +68,9 @@ export class Broadcaster {
     response.on('error', () => this.#drop(client));
     response.on('close', () => this.#drop(client));
     // The others are brought up to date first, so that all share one base of comparison.
-    this.tick();
+    if (this.#clients.size === 0) this.#take();
+    else this.tick();
     this.#clients.add(client);
-    if (this.#clients.size === 1) this.tick();
     this.#sendState(client);
     this.#timer ??= setInterval(() => this.tick(), CHANGES_EVERY_MS);
     return true;
@@ -79,9 +79,7 @@ export class Broadcaster {
   /** Sends what is new since the last tick. O(fleet), and nothing at all without a page. */
   tick(): void {
     if (this.#clients.size === 0) return;
-    const changes = this.#compare();
-    const events = this.#events().filter(({ sequence }) => sequence > this.#sentSequence);
-    this.#sentSequence = events.at(-1)?.sequence ?? this.#sentSequence;
+    const { changes, events } = this.#take();
     const isBeat = this.#epochMs() - this.#lastBeatAt >= HEARTBEAT_MS;
     if (isBeat) this.#lastBeatAt = this.#epochMs();
     const text =
@@ -96,6 +94,13 @@ export class Broadcaster {
     this.#stopTimer();
     for (const { response } of this.#clients) response.end();
     this.#clients.clear();
+  }
+
+  /** What is new, and from now on known. */
+  #take(): { readonly changes: object | null; readonly events: readonly FleetEvent[] } {
+    const events = this.#events().filter(({ sequence }) => sequence > this.#sentSequence);
+    this.#sentSequence = events.at(-1)?.sequence ?? this.#sentSequence;
+    return { changes: this.#compare(), events };
   }
 
   #compare(): object | null {
