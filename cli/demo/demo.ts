@@ -35,6 +35,7 @@ const DRAW_EVERY_MS = 1_000;
 const LOOK_EVERY_MS = 250;
 const TRAFFIC_STOP_MS = 3_000;
 const KEPT_NEWS = 50;
+const DEATH_NOTICE_MS = 300;
 const HOME = '\u001b[H';
 const CLEAR = '\u001b[2J';
 const CLEAR_BELOW = '\u001b[J';
@@ -51,7 +52,13 @@ export async function runDemo(settings: DemoSettings, terminal: Terminal): Promi
   try {
     const play = new Demo(settings, topology, terminal, ending.signal).play(startedAt);
     play.catch(() => {}); // seen through the race, or no longer wanted after an interruption
-    await Promise.race([play, processes.failed, interrupted]);
+    const end = await Promise.race([play, processes.failed, interrupted]).catch(async (error: unknown) => {
+      // A connection that broke is often the first sign of a process that died; its own last words explain more.
+      await Promise.race([processes.failed, sleep(DEATH_NOTICE_MS)]);
+      throw error;
+    });
+    // A round that was cut short has proved nothing.
+    if (end !== undefined && settings.isOnce) terminal.exitCode = EXIT.problemFound;
   } finally {
     ending.abort();
     await processes.stop();

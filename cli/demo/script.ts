@@ -79,7 +79,7 @@ export function initialPolicies(durationMs: number): PolicyInput[] {
       spec: {
         // Everything in the demo is a GET, so a 500 may be asked again elsewhere.
         retries: { attempts: 2, on: ['connectFailure', 'reset', 'timeout', '5xx'] },
-        outlierDetection: { interval: '1s', baseEjectionTime: `${base}s`, maxEjectionTime: `${base * 3}s` },
+        outlierDetection: { interval: '1s', baseEjectionTime: `${base}s`, maxEjectionTime: `${base * 2}s` },
       },
     },
     paymentsPolicy('peakEwma'),

@@ -2,6 +2,7 @@ import t from 'tap';
 import { parsePolicy } from '#contract/parse-policy.ts';
 import { FleetObserver } from '../../../cli/demo/observer.ts';
 import { findFreePorts } from '../../../cli/demo/ports.ts';
+import { type Frame, renderFrame, renderLine } from '../../../cli/demo/screen.ts';
 import { buildScript, DEFAULT_DURATION_MS, initialPolicies } from '../../../cli/demo/script.ts';
 import { agentConfig, appOptions, buildTopology, INSTANCE_COUNT, PORT_COUNT } from '../../../cli/demo/topology.ts';
 import { type DemoFacts, judgeDemo, verdictSentence } from '../../../cli/demo/verdict.ts';
@@ -74,6 +75,30 @@ t.test('the observer counts a reinstatement only for what it saw ejected, agent 
   t.match(observer.look([sight('serving', 'serving')]), [/payments-3 serves again/]);
   t.same([observer.ejected, observer.reinstated], [['payments-3'], ['payments-3']]);
 });
+
+t.test(
+  'a frame shows the success of end users, edges, states and sentences; a line shows the same in short',
+  async (t) => {
+    const frame: Frame = {
+      readyMs: 4_200,
+      elapsedMs: 12_345,
+      dashboardUrl: 'http://127.0.0.1:9700',
+      faultUrl: 'http://127.0.0.1:3999',
+      traffic: { sent: 1_200, succeeded: 1_199, failed: 1, skipped: 0, p50Ms: 4, p99Ms: 31, lastFailure: 'status 502' },
+      services: [sight('ejected', 'serving')],
+      news: ['  8.0 s  payments-3 answers 500'],
+    };
+    const plain = renderFrame(frame, { hasColours: false, columns: 0 });
+    t.match(plain, /mesh ready in 4\.2 s +12 s +dashboard http:\/\/127\.0\.0\.1:9700/);
+    t.match(plain, /99\.91 % of 1200 requests/);
+    t.match(plain, /payments-3 +ejected 1\/2 +five 503/);
+    t.match(plain, 'payments-3 answers 500');
+    const narrow = renderFrame(frame, { hasColours: false, columns: 60 }).split('\n');
+    t.ok(narrow.every((line) => line.length <= 60));
+    t.match(renderLine(frame), /^ 12 s {2}1200 requests {2}success 99\.91 % .* payments-3 ejected \(1 of 2 agents\)$/);
+    t.match(renderLine({ ...frame, services: [sight('serving', 'serving')] }), /all endpoints serving$/);
+  },
+);
 
 t.test('the verdict names every promise that was broken', async (t) => {
   const kept: DemoFacts = {

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { runCommandLine } from '../../../cli/program.ts';
+import { buildProgram, runCommandLine } from '../../../cli/program.ts';
 import { restartDelayMs } from '../../../cli/run/backoff.ts';
 import type { Terminal } from '../../../cli/terminal.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -71,6 +71,13 @@ t.test('help and version are no errors; anything misspelt is usage, with a sugge
     code: 2,
     err: /did you mean ServicePolicy\/payments/,
   });
+});
+
+t.test('the reference page lists the commands that exist, all of them', async (t) => {
+  const page = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8');
+  const listed = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
+  const existing = buildProgram(recordingTerminal()).commands.map((command) => command.name());
+  t.same(listed.toSorted(), existing.toSorted());
 });
 
 t.test('a refused connection says what to do next', async (t) => {
