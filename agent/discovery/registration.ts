@@ -34,152 +34,147 @@ export interface RegistrationOptions {
   readonly timing?: Partial<RegistrationTiming>;
 }
 
-export interface Registration {
+const DEFAULT_TIMING: RegistrationTiming = {
+  verifyMs: 10_000,
+  backOffBaseMs: 200,
+  backOffCapMs: 10_000,
+  callTimeoutMs: 5_000,
+};
+
+export function createRegistration(options: RegistrationOptions): Registration {
+  return new Registration(options);
+}
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #timing: RegistrationTiming;
+  readonly #stop = new AbortController();
+  #isRegistered = false;
+  #failures = 0;
+  #loop: Promise<void> | null = null;
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+  }
+
   /**
    * Registers at the listener's address, and again whenever Consul forgot. Resolves after the first try, whatever came of
    * it; the rest goes on in the background until deregister().
    */
-  register(listener: RegisteredAddress): Promise<void>;
-  /** Consul's maintenance mode of the service. Resolves false when Consul did not take it; that is reported. */
-  maintenance(isOn: boolean, reason: string): Promise<boolean>;
-  /** Stops verifying and takes the service out of Consul. A failure is reported, never thrown. */
-  deregister(deadlineMs: number): Promise<void>;
-  /** True while Consul is known to have the service. */
-  isRegistered(): boolean;
-}
-
-export function createRegistration(options: RegistrationOptions): Registration {
-  const { service, client, clock, random, onEvent } = options;
-  const timing: RegistrationTiming = {
-    verifyMs: 10_000,
-    backOffBaseMs: 200,
-    backOffCapMs: 10_000,
-    callTimeoutMs: 5_000,
-    ...options.timing,
-  };
-  const stop = new AbortController();
-  let isRegistered = false;
-  let failures = 0;
-  let loop: Promise<void> | null = null;
-
-  const emit = (reason: string, text: string): void =>
-    onEvent({ atEpochMs: clock.epochMs(), kind: 'lifecycle', service: service.name, endpoint: null, reason, text });
-
-  async function register(listener: RegisteredAddress): Promise<void> {
-    if (service.register === 'none' || loop !== null) return;
-    const address = advertisedAddress(service, listener);
+  async register(listener: RegisteredAddress): Promise<void> {
+    const { service } = this.#options;
+    if (service.register === 'none' || this.#loop !== null) return;
     const first = Promise.withResolvers<void>();
-    loop = keep(address, first.resolve);
+    this.#loop = this.#keep(advertisedAddress(service, listener), first.resolve);
     await first.promise;
   }
 
-  async function keep(address: RegisteredAddress, onFirst: () => void): Promise<void> {
-    while (!stop.signal.aborted) {
-      const fault = isRegistered ? await verify(address) : await put(address);
-      if (stop.signal.aborted) break;
-      note(fault, address);
+  /** True while Consul is known to have the service. */
+  isRegistered(): boolean {
+    return this.#isRegistered;
+  }
+
+  /** Consul's maintenance mode of the service. Resolves false when Consul did not take it; that is reported. */
+  async maintenance(isOn: boolean, reason: string): Promise<boolean> {
+    const { id } = this.#options.service;
+    return this.#plainCall('maintenance', this.#timing.callTimeoutMs, (consul, extra) =>
+      consul.agent.service.maintenance({ ...extra, id, enable: isOn, reason }),
+    );
+  }
+
+  /** Stops verifying and takes the service out of Consul. A failure is reported, never thrown. */
+  async deregister(deadlineMs: number): Promise<void> {
+    const { id } = this.#options.service;
+    this.#stop.abort();
+    if (this.#loop === null) return;
+    await this.#loop;
+    this.#isRegistered = false;
+    const isDone = await this.#plainCall('deregister', deadlineMs, (consul, extra) =>
+      consul.agent.service.deregister({ ...extra, id }),
+    );
+    if (isDone) this.#emit('deregistered', `${id} is no longer registered in Consul.`);
+  }
+
+  async #keep(address: RegisteredAddress, onFirst: () => void): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const fault = this.#isRegistered ? await this.#verify(address) : await this.#put(address);
+      if (signal.aborted) break;
+      this.#note(fault, address);
       onFirst();
       // A service that Consul forgot is written again at once, by the next turn.
-      if (fault === null && !isRegistered) continue;
-      const half = timing.verifyMs / 2;
-      const delayMs = fault === null ? half + half * random() : backOff();
-      await sleep(delayMs, undefined, { signal: stop.signal }).catch(() => undefined);
+      if (fault === null && !this.#isRegistered) continue;
+      // The only rejection is our own signal, which ends the loop.
+      await sleep(this.#delayMs(fault), undefined, { signal }).catch(() => undefined);
     }
     onFirst();
   }
 
-  const backOff = (): number => backOffMs(failures, random, timing.backOffBaseMs, timing.backOffCapMs);
+  #delayMs(fault: string | null): number {
+    const { random } = this.#options;
+    const { verifyMs, backOffBaseMs, backOffCapMs } = this.#timing;
+    return fault === null
+      ? verifyMs / 2 + (verifyMs / 2) * random()
+      : backOffMs(this.#failures, random, backOffBaseMs, backOffCapMs);
+  }
 
-  function note(fault: string | null, { host, port }: RegisteredAddress): void {
+  #note(fault: string | null, { host, port }: RegisteredAddress): void {
+    const { id } = this.#options.service;
     if (fault === null) {
-      if (failures > 0) emit('registry_recovered', `Consul takes the registration of ${service.id} again.`);
-      failures = 0;
+      if (this.#failures > 0) this.#emit('registry_recovered', `Consul takes the registration of ${id} again.`);
+      this.#failures = 0;
       return;
     }
-    failures++;
-    if (failures === 1) {
-      emit('register_failed', `${service.id} at ${host}:${port} is not confirmed in Consul: ${fault}; trying on.`);
+    this.#failures++;
+    if (this.#failures === 1) {
+      this.#emit('register_failed', `${id} at ${host}:${port} is not confirmed in Consul: ${fault}; trying on.`);
     }
   }
 
   /** Writes the registration; null when Consul took it, else why not. */
-  async function put(address: RegisteredAddress): Promise<string | null> {
-    const isPassing = service.check === null || (await isAppAnswering());
+  async #put(address: RegisteredAddress): Promise<string | null> {
+    const { service, client } = this.#options;
+    const isPassing = service.check === null || (await isAppAnswering(service, this.#stop.signal));
     const answer = await client.call({
       method: 'PUT',
       path: '/v1/agent/service/register',
       query: { 'replace-existing-checks': 'true' },
       body: registerPayload(service, address, isPassing),
-      signal: stop.signal,
-      timeoutMs: timing.callTimeoutMs,
+      signal: this.#stop.signal,
+      timeoutMs: this.#timing.callTimeoutMs,
     });
     const fault = faultOf(answer);
     if (fault !== null) return fault;
-    isRegistered = true;
-    emit('registered', `${service.id} is registered in Consul as ${service.name} at ${address.host}:${address.port}.`);
+    this.#isRegistered = true;
+    const { host, port } = address;
+    this.#emit('registered', `${service.id} is registered in Consul as ${service.name} at ${host}:${port}.`);
     return null;
   }
 
-  /** Looks whether Consul still has the service where it is; unsets `isRegistered` when it does not. */
-  async function verify(address: RegisteredAddress): Promise<string | null> {
+  /** Looks whether Consul still has the service where it is; it is not registered any more when Consul has not. */
+  async #verify(address: RegisteredAddress): Promise<string | null> {
+    const { service, client } = this.#options;
     const answer = await client.call({
       method: 'GET',
       path: `/v1/agent/service/${encodeURIComponent(service.id)}`,
-      signal: stop.signal,
-      timeoutMs: timing.callTimeoutMs,
+      signal: this.#stop.signal,
+      timeoutMs: this.#timing.callTimeoutMs,
     });
-    const isLost =
-      answer.kind === 'answer' && (answer.status === 404 || (answer.status === 200 && !isAt(answer.text, address)));
-    if (isLost) {
-      isRegistered = false;
-      emit('registration_lost', `Consul no longer knows ${service.id} as it was registered; registering it again.`);
-      return null;
-    }
-    return faultOf(answer);
+    const isAnswer = answer.kind === 'answer';
+    const isLost = isAnswer && (answer.status === 404 || (answer.status === 200 && !isAt(answer.text, address)));
+    if (!isLost) return faultOf(answer);
+    this.#isRegistered = false;
+    this.#emit('registration_lost', `Consul no longer knows ${service.id} as it was registered; registering it again.`);
+    return null;
   }
 
-  /** One request to the application itself, the same that Consul will make through the inbound listener. */
-  function isAppAnswering(): Promise<boolean> {
-    const { check, port, address } = service;
-    if (check === null || check.http === null || port === null) return Promise.resolve(false);
-    const url = new URL(checkUrl(check.http, { host: address, port }));
-    if (url.protocol !== 'http:') return Promise.resolve(false);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const outgoing = get(
-      url,
-      { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(check.timeoutMs)]) },
-      (answer) => {
-        answer.resume();
-        answer.on('error', () => resolve(false));
-        resolve(answer.statusCode !== undefined && answer.statusCode >= 200 && answer.statusCode < 300);
-      },
-    );
-    outgoing.on('error', () => resolve(false));
-    return promise;
-  }
-
-  async function maintenance(isOn: boolean, reason: string): Promise<boolean> {
-    return plainCall('maintenance', timing.callTimeoutMs, (consul, extra) =>
-      consul.agent.service.maintenance({ ...extra, id: service.id, enable: isOn, reason }),
-    );
-  }
-
-  async function deregister(deadlineMs: number): Promise<void> {
-    stop.abort();
-    await loop;
-    if (service.register === 'none' || loop === null) return;
-    const isDone = await plainCall('deregister', deadlineMs, (consul, extra) =>
-      consul.agent.service.deregister({ ...extra, id: service.id }),
-    );
-    isRegistered = false;
-    if (isDone) emit('deregistered', `${service.id} is no longer registered in Consul.`);
-  }
-
-  async function plainCall(
+  async #plainCall(
     what: string,
     timeoutMs: number,
     run: (consul: Consul, extra: { readonly timeout: number }) => Promise<unknown>,
   ): Promise<boolean> {
+    const { service, client } = this.#options;
     let consul: Consul | null = null;
     try {
       consul = await plainConsul(client);
@@ -187,7 +182,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
       await run(consul, { timeout: Math.max(1, Math.ceil(timeoutMs)) });
       return true;
     } catch (error) {
-      emit(`${what}_failed`, `Consul did not take ${what} of ${service.id}: ${String(error)}.`);
+      this.#emit(`${what}_failed`, `Consul did not take ${what} of ${service.id}: ${String(error)}.`);
       return false;
     } finally {
       // Its own keep-alive connections would outlive the one call they were made for.
@@ -195,7 +190,26 @@ export function createRegistration(options: RegistrationOptions): Registration {
     }
   }
 
-  return { register, maintenance, deregister, isRegistered: () => isRegistered };
+  #emit(reason: string, text: string): void {
+    const { clock, service, onEvent } = this.#options;
+    onEvent({ atEpochMs: clock.epochMs(), kind: 'lifecycle', service: service.name, endpoint: null, reason, text });
+  }
+}
+
+/** One request to the application itself, the same that Consul will make through the inbound listener. */
+function isAppAnswering({ check, port, address }: ServiceConfig, stop: AbortSignal): Promise<boolean> {
+  if (check === null || check.http === null || port === null) return Promise.resolve(false);
+  const url = new URL(checkUrl(check.http, { host: address, port }));
+  if (url.protocol !== 'http:') return Promise.resolve(false);
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(check.timeoutMs)]);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const outgoing = get(url, { signal }, (answer) => {
+    answer.resume();
+    answer.on('error', () => resolve(false));
+    resolve(answer.statusCode !== undefined && answer.statusCode >= 200 && answer.statusCode < 300);
+  });
+  outgoing.on('error', () => resolve(false));
+  return promise;
 }
 
 /** A client of the `consul` package with the token of this moment. */

@@ -432,7 +432,7 @@ t.test(
     await put('p2', 7002);
     const guard = { ...FAST.guard, emptyHoldMs: 60_000 };
     const world = createWorld(t, consul.url, {
-      timing: { watch: { ...FAST, waitMs: 5_000, slackMs: 2_000, readTimeoutMs: 2_000, guard } },
+      timing: { watch: { ...FAST, waitMs: 1_000, slackMs: 500, readTimeoutMs: 2_000, guard } },
     });
     world.discovery.start();
     await until(
@@ -443,6 +443,16 @@ t.test(
     t.equal(world.sets[0]?.endpoints[0]?.weight, 3);
     await put('p3', 7003);
     await until(() => world.served() === 'consul 7001,7002,7003', 5_000);
+
+    await consul.kill('SIGSTOP');
+    await until(
+      () => world.discovery.status()[0]?.state === 'stale',
+      10_000,
+      () => 'a frozen Consul is noticed',
+    );
+    t.match(world.discovery.status()[0], { holding: /no answer within/, endpoints: 3 });
+    await consul.kill('SIGCONT');
+    await until(() => world.discovery.status()[0]?.state === 'live', 5_000);
 
     await consul.restart({ keepState: false });
     await until(
