@@ -3,7 +3,7 @@
 
 import { parseDuration, parseRate } from './durations.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
-import { type Sections, SectionsSchema } from './policy-schema.ts';
+import { type Sections, SectionsSchema } from './sections-schema.ts';
 
 /** Settings of one document, or of a part of it. */
 export interface Layer {

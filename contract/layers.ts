@@ -2,8 +2,11 @@
 
 import type { Layer } from './effective.ts';
 import { isCondition } from './effective.ts';
+import type { ServiceIntentionsSpec } from './intentions-schema.ts';
 import type { PolicyDocument, PolicyKind } from './policy.ts';
-import type { HTTPRouteSpec, Sections, ServiceIntentionsSpec, ServicePolicySpec } from './policy-schema.ts';
+import type { ServicePolicySpec } from './policy-schema.ts';
+import type { HTTPRouteSpec } from './route-schema.ts';
+import type { Sections } from './sections-schema.ts';
 
 export type RouteRuleSpec = HTTPRouteSpec['rules'][number];
 

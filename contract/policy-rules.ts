@@ -2,9 +2,11 @@
 // Each runs only on a mapping that is valid in itself, so the casts to the schema's types hold.
 
 import { parseDuration } from './durations.ts';
-import type { HTTPRouteSpec, Sections, ServiceIntentionsSpec } from './policy-schema.ts';
+import type { ServiceIntentionsSpec } from './intentions-schema.ts';
 import type { Problem } from './problem.ts';
 import { pathTo } from './problem-words.ts';
+import type { HTTPRouteSpec } from './route-schema.ts';
+import type { Sections } from './sections-schema.ts';
 import type { Rule } from './validate.ts';
 
 type RouteRuleSpec = HTTPRouteSpec['rules'][number];

@@ -4,15 +4,11 @@
 import { AgentConfigSchema } from './agent-config-schema.ts';
 import { ControlPlaneConfigSchema } from './control-plane-config-schema.ts';
 import { renderFieldTable } from './field-table.ts';
+import { ServiceIntentionsSchema } from './intentions-schema.ts';
 import type { JsonSchema } from './json-schema.ts';
-import {
-  HTTPRouteSchema,
-  MeshDefaultsSchema,
-  PolicySchema,
-  ServiceIntentionsSchema,
-  ServicePolicySchema,
-} from './policy-schema.ts';
+import { MeshDefaultsSchema, PolicySchema, ServicePolicySchema } from './policy-schema.ts';
 import { PROBLEM_CODES } from './problem.ts';
+import { HTTPRouteSchema } from './route-schema.ts';
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 const ENVELOPE = ['apiVersion', 'kind', 'metadata'];

@@ -1,0 +1,196 @@
+// The settings of how a service is treated, shared by MeshDefaults, ServicePolicy and its overrides. A field is here only if it
+// has an effect in this version.
+
+import { type Static, Type } from 'typebox';
+import { BALANCER_POLICIES, RETRY_CONDITIONS } from './policy.ts';
+import { CLOSED, checked, count, duration, flag, notes, rate, word } from './schema-fields.ts';
+
+const STATUS_PATTERN = '^(409|429|5[0-9]{2})$';
+const CONDITIONS_EXPECTED = `${RETRY_CONDITIONS.join(', ')} or a status in quotes: "409", "429", "500" to "599"`;
+
+const LoadBalancer = Type.Object(
+  {
+    policy: word('peakEwma', BALANCER_POLICIES, {
+      means: 'How an endpoint is picked for an attempt.',
+      elsewhere: 'Envoy lb_policy, Istio loadBalancer.simple, Consul LoadBalancer.Policy',
+    }),
+    choiceCount: count(2, 2, 8, {
+      means: 'Endpoints drawn for each pick by peakEwma and leastRequest; the cheapest is taken.',
+      larger: 'more agents agree on the same best endpoint and crowd it',
+      elsewhere: 'Envoy choice_count, Consul LeastRequestConfig.ChoiceCount',
+    }),
+  },
+  CLOSED,
+);
+
+const Timeouts = Type.Object(
+  {
+    connect: duration('1s', '1ms', '1m', {
+      means: 'Time to open a connection to an endpoint.',
+      larger: 'a dead address holds a request longer before another is tried',
+      elsewhere: 'Envoy connect_timeout, Istio tcp.connectTimeout, Consul ConnectTimeoutMs',
+    }),
+    request: duration('15s', '0s', '1d', {
+      means: 'Whole request up to the response head, all attempts together; 0s = no limit.',
+      larger: 'requests pile up behind a slow service',
+      elsewhere: 'Envoy route timeout, Istio timeout, Gateway API timeouts.request, Consul RequestTimeout',
+    }),
+    backendRequest: duration('5s', '0s', '1d', {
+      means: 'One attempt up to its response head; 0s = no limit. The request timeout ends it in any case.',
+      larger: 'less of the request timeout is left for a second attempt',
+      elsewhere: 'Envoy per_try_timeout, Istio perTryTimeout, Gateway API timeouts.backendRequest',
+    }),
+    idle: duration('60s', '1s', '1d', {
+      means: 'Time without a byte in either direction while a body is under way.',
+      larger: 'a stalled peer holds a connection longer',
+      elsewhere: 'Envoy stream_idle_timeout',
+    }),
+  },
+  { ...CLOSED, 'x-rules': ['attemptWithinRequest'] },
+);
+
+const Retries = Type.Object(
+  {
+    attempts: count(1, 0, 10, {
+      means: 'Attempts after the first; 0 turns retries off.',
+      larger: 'each further attempt multiplies load during an outage',
+      elsewhere: 'Envoy num_retries, Istio retries.attempts, Consul NumRetries',
+    }),
+    on: Type.Optional(
+      Type.Array(
+        Type.Union([Type.Enum([...RETRY_CONDITIONS]), Type.String({ pattern: STATUS_PATTERN })], {
+          'x-expected': CONDITIONS_EXPECTED,
+        }),
+        {
+          maxItems: 120,
+          uniqueItems: true,
+          default: ['connectFailure', 'reset', 'timeout', 'gatewayError'],
+          ...notes({
+            means: `What is repeated: ${CONDITIONS_EXPECTED}. gatewayError is 502, 503 and 504.`,
+            larger: 'more answers are asked for twice',
+            elsewhere: 'Envoy retry_on, Istio retryOn, Consul RetryOnStatusCodes',
+          }),
+        },
+      ),
+    ),
+    methods: Type.Optional(
+      Type.Array(checked('method', { means: 'A method in capital letters.' }), {
+        maxItems: 32,
+        uniqueItems: true,
+        default: ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'],
+        ...notes({
+          means:
+            'Methods that may be repeated once bytes were sent. A request with an Idempotency-Key, and one of which nothing was sent, may always be.',
+          larger: 'a method that is not idempotent may take effect twice',
+          elsewhere: 'Linkerd isRetryable',
+        }),
+      }),
+    ),
+    budget: Type.Optional(
+      Type.Object(
+        {
+          percent: count(20, 0, 100, {
+            means: 'Retries allowed as a percentage of the requests within the interval.',
+            larger: 'more extra load on a service that is failing already',
+            elsewhere: 'Envoy retry_budget.budget_percent, Gateway API retryConstraint.budget.percent',
+          }),
+          interval: duration('10s', '1s', '1h', {
+            means: 'Window over which requests are counted for the budget.',
+            larger: 'a quiet hour pays for a burst of retries later',
+            elsewhere: 'Gateway API retryConstraint.budget.interval, Finagle ttl',
+          }),
+          minRetryRate: rate('10/s', {
+            means: 'Retries that are allowed whatever the traffic, as a rate.',
+            larger: 'small services retry more than their share',
+            elsewhere: 'Envoy min_retry_concurrency, Gateway API minRetryRate',
+          }),
+        },
+        CLOSED,
+      ),
+    ),
+  },
+  CLOSED,
+);
+
+const Limits = Type.Object(
+  {
+    maxConnections: count(1024, 1, 65_535, {
+      means: 'Connections to one endpoint from one agent.',
+      larger: 'more sockets and memory on both sides',
+      elsewhere: 'Envoy max_connections, Istio tcp.maxConnections, Consul MaxConnections',
+    }),
+    maxConcurrentRequests: count(10_000, 1, 1_000_000, {
+      means: 'Requests in flight to the whole service from one agent; one more is answered 503 upstream_overflow.',
+      larger: 'an overloaded service is protected later',
+      elsewhere: 'Envoy max_requests, Istio http2MaxRequests, Consul MaxConcurrentRequests',
+    }),
+    idleTimeout: duration('60s', '100ms', '1d', {
+      means: 'An idle pooled connection is closed after this long.',
+      larger: 'more connections that the other side may have closed meanwhile',
+      elsewhere: 'Envoy and Istio idleTimeout',
+    }),
+  },
+  CLOSED,
+);
+
+const OutlierDetection = Type.Object(
+  {
+    consecutive5xxErrors: count(5, 0, 1_000, {
+      means: 'Consecutive 5xx answers that eject an endpoint; 0 = off.',
+      larger: 'a broken endpoint keeps its share of traffic longer',
+      elsewhere: 'Envoy consecutive_5xx, Istio consecutive5xxErrors, Consul MaxFailures',
+    }),
+    consecutiveGatewayErrors: count(5, 0, 1_000, {
+      means: 'Consecutive 502, 503 and 504 answers that eject an endpoint; 0 = off.',
+      larger: 'a broken endpoint keeps its share of traffic longer',
+      elsewhere: 'Envoy consecutive_gateway_failure, Istio consecutiveGatewayErrors',
+    }),
+    consecutiveLocalOriginFailures: count(5, 0, 1_000, {
+      means: 'Consecutive connect failures, resets and timeouts that eject an endpoint; 0 = off.',
+      larger: 'a dead endpoint keeps its share of traffic longer',
+      elsewhere: 'Envoy consecutive_local_origin_failure, Istio consecutiveLocalOriginFailures',
+    }),
+    interval: duration('10s', '100ms', '1h', {
+      means: 'Time between two sweeps, which eject and reinstate.',
+      larger: 'an endpoint that recovered returns later',
+      elsewhere: 'Envoy, Istio and Consul interval',
+    }),
+    baseEjectionTime: duration('30s', '100ms', '1d', {
+      means: 'Length of the first ejection; the n-th in a row is n times as long.',
+      larger: 'an endpoint that recovered returns later',
+      elsewhere: 'Envoy base_ejection_time, Istio and Consul baseEjectionTime',
+    }),
+    maxEjectionTime: duration('5m', '100ms', '1d', {
+      means: 'Longest ejection; a longer baseEjectionTime raises the default with it.',
+      larger: 'an endpoint that failed often returns later',
+      elsewhere: 'Envoy max_ejection_time',
+    }),
+    maxEjectionPercent: count(50, 0, 100, {
+      means:
+        'Ceiling on ejected endpoints: max(1, floor(percent × N / 100)), while at least one stays; 0 = eject none.',
+      larger: 'those that stay must carry more',
+      elsewhere: 'Envoy max_ejection_percent, Istio and Consul maxEjectionPercent',
+    }),
+    minHealthPercent: count(50, 0, 100, {
+      means: 'Panic threshold: with a smaller share of serving endpoints, ejections are ignored; 0 = never.',
+      larger: 'traffic returns to bad endpoints sooner',
+      elsewhere: 'Envoy healthy_panic_threshold, Istio minHealthPercent',
+    }),
+  },
+  { ...CLOSED, 'x-rules': ['baseWithinMaxEjection'] },
+);
+
+export const SECTIONS = {
+  loadBalancer: Type.Optional(LoadBalancer),
+  timeouts: Type.Optional(Timeouts),
+  retries: Type.Optional(Retries),
+  limits: Type.Optional(Limits),
+  outlierDetection: Type.Optional(OutlierDetection),
+  exposeEndpoint: flag(false, {
+    means: 'Tell the caller who answered: x-outrigger-endpoint and x-outrigger-attempts on the response.',
+  }),
+};
+
+/** The settings that every layer may say; the object of all defaults is drawn from it. */
+export const SectionsSchema = Type.Object(SECTIONS, CLOSED);
+export type Sections = Static<typeof SectionsSchema>;
