@@ -2,7 +2,7 @@
 // log-destination.ts. What is logged, and in which words, belongs to the callers.
 
 import { type Logger as PinoLogger, pino } from 'pino';
-import { openLogDestination } from './log-destination.ts';
+import { LogDestination } from './log-destination.ts';
 
 export type Logger = PinoLogger;
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -44,7 +44,7 @@ const SECRET_KEYS = [
 export const REDACTED_PATHS: readonly string[] = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`]);
 
 export function openLog(options: LogOptions): Log {
-  const destination = openLogDestination(options.fd ?? 1, options.maxBufferBytes ?? DEFAULT_MAX_BUFFER_BYTES);
+  const destination = new LogDestination(options.fd ?? 1, options.maxBufferBytes ?? DEFAULT_MAX_BUFFER_BYTES);
   const children = new Set<WeakRef<{ level: string }>>();
   const logger = pino(
     {
@@ -58,7 +58,7 @@ export function openLog(options: LogOptions): Log {
   let level = options.level;
   return {
     logger,
-    droppedLines: destination.droppedLines,
+    droppedLines: () => destination.droppedLines,
     level: () => level,
     setLevel(next) {
       level = next;
@@ -69,7 +69,7 @@ export function openLog(options: LogOptions): Log {
         else child.level = next;
       }
     },
-    close: destination.close,
+    close: (deadlineMs) => destination.close(deadlineMs),
   };
 }
 
