@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { CheckSchedule } from '../../../../control-plane/registry/check-schedule.ts';
-import { buildCheck, type CheckDefinition } from '../../../../control-plane/registry/definitions.ts';
-import { blocking, createHttp, json } from '../../../../control-plane/registry/http.ts';
+import { buildCheck, buildService, type CheckDefinition } from '../../../../control-plane/registry/definitions.ts';
+import { blocking, createHttp, json, refuseFilter } from '../../../../control-plane/registry/http.ts';
 import { LocalAgent } from '../../../../control-plane/registry/local-agent.ts';
 import { type ProbeResult, runProbe } from '../../../../control-plane/registry/probe.ts';
 import { SessionExpiry } from '../../../../control-plane/registry/routes/session-routes.ts';
@@ -269,4 +269,16 @@ t.test('durations are read as Go reads them', async (t) => {
     ['s', null],
   ];
   for (const [text, ms] of table) t.equal(parseGoDuration(text), ms, JSON.stringify(text));
+});
+
+t.test('what Consul could do and this registry cannot is refused, not ignored', async (t) => {
+  t.match(buildCheck({ GRPC: '127.0.0.1:1', Interval: 1000 }), { ok: false, status: 400, error: /TTL, HTTP and TCP/ });
+  t.match(buildCheck({ AliasService: 'web' }), { ok: false, status: 400, error: /TTL, HTTP and TCP/ });
+  t.match(buildCheck({ HTTP: 'ftp://a/', Interval: 1000 }), { ok: false, status: 400, error: /http or https URL/ });
+  t.match(buildCheck({ TCP: 'no-port', Interval: 1000 }), { ok: false, status: 400, error: /HOST:PORT/ });
+  t.match(buildService({ Name: 'a', Connect: { SidecarService: {} } }), { ok: false, status: 400 });
+  t.match(buildService({ Name: 'a'.repeat(1025) }), { ok: false, status: 400 });
+  const call = { method: 'GET', name: '', body: Buffer.alloc(0), signal: new AbortController().signal };
+  t.match(refuseFilter({ ...call, query: new URLSearchParams('filter=a==b') }), { status: 400, body: /not supported/ });
+  t.equal(refuseFilter({ ...call, query: new URLSearchParams() }), null);
 });
