@@ -90,6 +90,11 @@ t.test('endAttempt()', async (t) => {
     const before = { ...view.stats };
     t.equal(endAttempt(view.stats, outcome({ status: 503 }), before.epoch - 1, policy, 5), false);
     t.same(view.stats, { ...before, inFlight: 0, attempts: 1, failures: 1 });
+    Object.assign(view.stats, { ewmaMs: 5, ewmaAt: 0 });
+    endAttempt(view.stats, outcome({ kind: 'canceled', latencyMs: 900 }), before.epoch - 1, policy, 5);
+    t.equal(view.stats.ewmaMs, 5, 'not even for its latency');
+    endAttempt(view.stats, outcome({ kind: 'canceled', latencyMs: 900 }), before.epoch, policy, 5);
+    t.equal(view.stats.ewmaMs, 900, 'a canceled attempt of this epoch was at least that slow');
   });
   t.test('a 429 is a success that costs', async (t) => {
     const view = first(endpointViews(1));
@@ -140,11 +145,12 @@ t.test('decideSweep()', async (t) => {
     const views = endpointViews(1, 1);
     const view = first(views);
     fail(view, 5, policy, 0, outcome({ kind: 'connect_failure', isSent: false }));
+    Object.assign(view.stats, { isProbeInFlight: true, roundRobinWeight: -7 });
     t.match(sweep(views, policy, 0)[0]?.kind, 'eject');
     t.equal(view.stats.ejectionText.includes('last connect failure'), true);
     t.same(sweep(views, policy, 29_999), []);
     t.match(sweep(views, policy, 30_000), [{ kind: 'probe' }]);
-    t.equal(view.stats.state, 'probing');
+    t.match(view.stats, { state: 'probing', isProbeInFlight: false });
     t.same(sweep(views, policy, 90_000), [], 'without a request it waits');
     t.equal(attempt(view, outcome(), policy, 90_000), true);
     t.match(sweep(views, policy, 90_000), [
@@ -153,7 +159,14 @@ t.test('decideSweep()', async (t) => {
         text: 'svc@10.0.0.1:8080 reinstated 90 s after its last ejection: the probe succeeded; 0 of 2 endpoints out',
       },
     ]);
-    t.match(view.stats, { state: 'serving', epoch: 3, reinstatedAt: 90_000, ejectedUntil: 0, penaltyMs: 0 });
+    t.match(view.stats, {
+      state: 'serving',
+      epoch: 3,
+      reinstatedAt: 90_000,
+      ejectedUntil: 0,
+      penaltyMs: 0,
+      roundRobinWeight: 0,
+    });
   });
   t.test('a failed probe ejects for longer each time, up to the maximum', async (t) => {
     const views = endpointViews(1, 1);

@@ -1,11 +1,11 @@
 import t from 'tap';
 import { cost, isWorthATry, recordAtLeast, recordFailure, recordLatency } from '../../../../agent/core/ewma.ts';
-import { beginAttempt } from '../../../../agent/core/outlier/record.ts';
+import { beginAttempt, endAttempt } from '../../../../agent/core/outlier/record.ts';
 import { pickEndpoint } from '../../../../agent/core/pick.ts';
 import type { EndpointView, ServiceView } from '../../../../agent/core/snapshot.ts';
 import { createEndpointStats } from '../../../../agent/core/stats.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
-import { countPicks, endpointViews, viewOf } from '../../../support/views.ts';
+import { countPicks, endpointViews, outcome, viewOf } from '../../../support/views.ts';
 
 function picks(view: ServiceView, count: number, now = 0, random = seededRandom(1)): (EndpointView | null)[] {
   return Array.from({ length: count }, () => pickEndpoint(view, now, random, []));
@@ -79,7 +79,7 @@ t.test('cost()', async (t) => {
     t.ok(cost(stats, 299_999) >= 5000);
     t.equal(isWorthATry(stats, 300_000), true);
     recordFailure(stats, 1, 0, 1000);
-    t.equal(isWorthATry(stats, 200_000), false, 'a later failure without one does not shorten it');
+    t.equal(isWorthATry(stats, 20_000), false, 'a later failure without one does not shorten it');
   });
   t.test('a given-up attempt raises the average but never lowers it or starts one', async (t) => {
     const stats = createEndpointStats('a');
@@ -94,6 +94,29 @@ t.test('cost()', async (t) => {
 });
 
 t.test('pickEndpoint()', async (t) => {
+  t.test('an endpoint that fails fast shows its run of failures soon and costs five requests', async (t) => {
+    for (const size of [2, 4, 10]) {
+      const views = endpointViews(...Array.from({ length: size }, () => 1));
+      const view = viewOf(views);
+      const random = seededRandom(size);
+      let requests = 0;
+      let failed = 0;
+      let isAsking = false;
+      while (!isAsking && requests < 10_000) {
+        const now = requests++ * 10;
+        const picked = pickEndpoint(view, now, random, []);
+        if (picked === null) break;
+        const isBad = picked === views[0];
+        if (isBad) failed++;
+        beginAttempt(picked.stats, now);
+        const end = isBad ? outcome({ status: 503, latencyMs: 1 }) : outcome();
+        isAsking = endAttempt(picked.stats, end, picked.stats.epoch, view.policy, now);
+      }
+      t.equal(failed, 5);
+      t.ok(requests < 40 * size, `${size} endpoints: ${requests} requests`);
+    }
+  });
+
   t.test('roundRobin {5, 1, 1} goes a a b a c a a', async (t) => {
     const view = viewOf(endpointViews(5, 1, 1), { loadBalancer: { policy: 'roundRobin' } });
     const order = picks(view, 14).map((one) => one?.endpoint.id.split('@')[1]);
