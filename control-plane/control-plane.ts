@@ -67,7 +67,8 @@ async function run({ config, log: givenLog, clock = systemClock }: ControlPlaneO
     closers.push(() => store.close());
     const { hub, api } = await join(store, { config, log, clock }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
-    const registryUrl = config.registry === null ? null : await startRegistry(config.registry, log, clock, closers);
+    const registryUrl =
+      config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
     log.info({ url, registryUrl, version: hub.version }, 'control plane is ready');
     return { url, registryUrl, stop };
   } catch (error) {

@@ -1,4 +1,4 @@
-// The dashboard's three files, read once and served from memory with rules that let the browser run nothing else.
+// The dashboard's files, read once and served from memory with rules that let the browser run nothing else.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ const FILES = [
   ['/dashboard.js', 'dashboard.js', 'text/javascript; charset=utf-8'],
   ['/dashboard-views.js', 'dashboard-views.js', 'text/javascript; charset=utf-8'],
   ['/dashboard.css', 'dashboard.css', 'text/css; charset=utf-8'],
+  ['/favicon.svg', 'favicon.svg', 'image/svg+xml'],
 ] as const;
 
 /** No inline script or style, no other origin, no frame around us, no form that leaves. */

@@ -98,7 +98,7 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
         if (!isServiceName(name)) throw new ApiError('OTR_ERR_BAD_REQUEST', 'caller and service must be service names');
       }
       const { version, policies } = await store.list();
-      return { version, caller, service, ...explainPlan(documentsOf(policies), caller, service) };
+      return { version, ...explainPlan(documentsOf(policies), caller, service) };
     },
   );
 }

@@ -92,7 +92,9 @@ export function draw(state) {
   drawServices(services.filter(({ service }) => matches(state.filter, service)));
   drawEndpoints(services, state.filter);
   drawAgents(
-    agents.filter(({ id, service }) => matches(state.filter, id, service)),
+    agents.filter(({ id, service, discovery }) =>
+      matches(state.filter, id, service, ...discovery.map((one) => one.service)),
+    ),
     state.version,
   );
   drawTimeline(state.events.filter(({ text, service, agentId }) => matches(state.filter, text, service, agentId)));
@@ -230,7 +232,7 @@ function drawAgents(agents, version) {
     const up = agent.startedAtEpochMs === null ? '' : age(Date.now() - agent.startedAtEpochMs);
     return row([name, cellOf(states), policyCell(policy, version), discoveryCell(agent.discovery), cell(up, 'number')]);
   });
-  table('agents', headings, rows, 'No agent is connected.');
+  table('agents', headings, rows, 'No agent here.');
 }
 
 function policyCell(policy, version) {
@@ -254,14 +256,22 @@ function discoveryCell(discovery) {
   return cellOf(nodes, 'sentence');
 }
 
+/** The sentence, and whose it is unless it says so itself. */
+function textOf({ text, agentId }) {
+  const node = make('span', '', text);
+  if (agentId !== null && !text.includes(agentId)) node.append(make('span', 'small', ` ${agentId}`));
+  return node;
+}
+
 function drawTimeline(events) {
   const items = events
-    .slice(-TIMELINE_LENGTH)
-    .reverse()
+    // Agents report together what happened apart, so the order of arrival is not the order of time.
+    .sort((a, b) => b.atEpochMs - a.atEpochMs || b.sequence - a.sequence)
+    .slice(0, TIMELINE_LENGTH)
     .map((event) => {
       const time = make('time', '', new Date(event.atEpochMs).toLocaleTimeString('en-GB'));
       const item = make('li');
-      item.append(time, make('span', `dot ${EVENT_CLASS[event.kind] ?? ''}`), make('span', '', event.text));
+      item.append(time, make('span', `dot ${EVENT_CLASS[event.kind] ?? ''}`), textOf(event));
       return item;
     });
   document

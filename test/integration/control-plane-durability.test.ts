@@ -30,10 +30,11 @@ async function liveAndDie(path: string, lifeMs: number): Promise<number> {
   const exited = new Promise((resolve) => child.once('exit', resolve));
   let last = 0;
   if (child.stdout === null) throw new Error('the writer has no output');
-  let timer: NodeJS.Timeout | null = null;
+  let isDoomed = false;
   for await (const line of createInterface({ input: child.stdout })) {
     last = Math.max(last, Number(line));
-    timer ??= setTimeout(() => child.kill('SIGKILL'), lifeMs);
+    if (!isDoomed) setTimeout(() => child.kill('SIGKILL'), lifeMs);
+    isDoomed = true;
   }
   await exited;
   return last;

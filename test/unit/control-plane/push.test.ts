@@ -1,0 +1,119 @@
+// Hub and sessions over real sockets: newest only under back-pressure, one stream an agent, an end at once.
+
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import t from 'tap';
+import type { PolicyDocument } from '#contract/policy.ts';
+import { Hub, type PushSet } from '../../../control-plane/push/hub.ts';
+
+function set(version: number, sizeBytes = 10): PushSet {
+  const spec = { note: `${version} ${'x'.repeat(sizeBytes)}` };
+  const document: PolicyDocument = {
+    apiVersion: 'outrigger.dev/v1',
+    kind: 'MeshDefaults',
+    metadata: { name: 'global' },
+    spec,
+  };
+  return { version, documents: [document] };
+}
+
+interface World {
+  readonly hub: Hub;
+  readonly log: string[];
+  /** Opens a stream as an agent and gives the raw socket. */
+  open(agentId: string): Promise<{ socket: Socket; text: () => string }>;
+}
+
+async function createWorld(t: { teardown(run: () => unknown): unknown }): Promise<World> {
+  const log: string[] = [];
+  let nonce = 0;
+  const hub = new Hub({
+    initial: set(1),
+    createNonce: () => `n${++nonce}`,
+    now: () => performance.now(),
+    events: {
+      connected: (id) => log.push(`${id} connected`),
+      disconnected: (id) => log.push(`${id} disconnected`),
+      pushed: (id, version) => log.push(`${id} got ${version}`),
+    },
+  });
+  const server: Server = createServer((request, response: ServerResponse) => {
+    hub.connect((request.url ?? '').slice(1), response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  t.teardown(() => {
+    hub.close();
+    server.close();
+    server.closeAllConnections();
+  });
+  const open: World['open'] = async (agentId) => {
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('error', () => undefined);
+    socket.write(`GET /${agentId} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    await until(() => text.includes('event: policies'));
+    return { socket, text: () => text };
+  };
+  return { hub, log, open };
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (isTrue()) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error('what was waited for did not happen within 2 s');
+}
+
+t.test('an agent that does not read holds one push at most and gets the newest when it reads again', async (t) => {
+  const { hub, log, open } = await createWorld(t);
+  const slow = await open('slow');
+  const quick = await open('quick');
+  slow.socket.pause();
+  const large = 4_000_000;
+  for (let version = 2; version <= 12; version++) {
+    hub.publish(set(version, large));
+    await until(() => log.includes(`quick got ${version}`));
+  }
+  const before = log.filter((line) => line.startsWith('slow got')).length;
+  t.ok(before < 6, `slow was written ${before} of 12 versions`);
+  slow.socket.resume();
+  await until(() => log.includes('slow got 12'));
+  await until(() => slow.text().includes('id: 12\n'));
+  t.notOk(log.includes('slow got 11'), 'versions in between were skipped');
+  t.ok(quick.text().includes('id: 12\n') || log.includes('quick got 12'));
+});
+
+t.test('a burst is pushed at once and once more at its end, and the same version never twice', async (t) => {
+  const { hub, log, open } = await createWorld(t);
+  await open('a');
+  for (let version = 2; version <= 50; version++) hub.publish(set(version));
+  hub.publish(set(50));
+  t.ok(log.includes('a got 2'), 'the first change is written before publish returns');
+  await until(() => log.includes('a got 50'));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.same(log, ['a connected', 'a got 1', 'a got 2', 'a got 50']);
+});
+
+t.test('a second stream of an agent takes the first one over', async (t) => {
+  const { hub, log, open } = await createWorld(t);
+  const first = await open('a');
+  const closed = new Promise((resolve) => first.socket.once('close', resolve));
+  const second = await open('a');
+  // The answer has ended; the connection is the client's to keep or close.
+  await until(() => first.text().endsWith('0\r\n\r\n'));
+  first.socket.destroy();
+  await closed;
+  t.equal(hub.size, 1);
+  t.notOk(log.includes('a disconnected'));
+  second.socket.destroy();
+  await until(() => log.includes('a disconnected'));
+  t.equal(hub.size, 0);
+  t.equal(log.filter((line) => line === 'a disconnected').length, 1);
+});
