@@ -340,7 +340,7 @@ t.test('an undeclared service is watched while it is used; one that nobody runs 
   const uses = { payments: 0 };
   const world = createWorld(t, consul.url, {
     upstreams: [],
-    timing: { idleMs: 300, idleCheckMs: 20, unknownMs: 100 },
+    timing: { idleMs: 1_000, idleCheckMs: 20, unknownMs: 300 },
     usesOf: (service) => (service === 'payments' ? uses.payments : 0),
   });
   world.discovery.start();
@@ -351,24 +351,35 @@ t.test('an undeclared service is watched while it is used; one that nobody runs 
   t.equal(world.served('typo'), 'nothing', 'the mesh never hears of it');
   const typos = (): number => consul.questions.filter(({ path }) => path.endsWith('/typo')).length;
   t.equal(typos(), 1, 'asked once within a while');
-  await sleep(120);
+  await sleep(350);
   await world.discovery.ensure('typo');
   t.equal(typos(), 2);
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 15; i++) {
     await sleep(80);
     world.discovery.touch('payments');
   }
   t.notOk(world.removed.includes('payments'), 'in use');
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 15; i++) {
     await sleep(80);
     uses.payments++;
   }
   t.notOk(world.removed.includes('payments'), 'requests counted elsewhere are use as well');
   await until(() => world.removed.includes('payments'), 2_000);
   t.same(world.discovery.status(), []);
-  for (let i = 0; i < 40; i++) await world.discovery.ensure(`service-${i}`);
-  t.equal(world.discovery.status().length, 32);
-  t.equal(world.removed.includes('service-0'), true);
+  const crowded = createWorld(t, consul.url, { upstreams: [] });
+  crowded.discovery.start();
+  for (let i = 0; i < 40; i++) await crowded.discovery.ensure(`service-${i}`);
+  t.equal(crowded.discovery.status().length, 32);
+  t.same(crowded.removed, [
+    'service-0',
+    'service-1',
+    'service-2',
+    'service-3',
+    'service-4',
+    'service-5',
+    'service-6',
+    'service-7',
+  ]);
 });
 
 t.test('ensure() resolves after a failure too, and stop() ends every wait at once', async (t) => {
@@ -469,3 +480,33 @@ t.test(
     );
   },
 );
+
+t.test('real Consul: a token that loses its rights, then is deleted, empties nothing (C6, C7)', async (t) => {
+  if (consulOrFail(t) === null) return;
+  // The default is to allow, so that the start can look for a leader without a token; this token's policy decides.
+  const acl = { enabled: true, default_policy: 'allow', tokens: { master: 'root', agent: 'root' } };
+  const consul = await startConsul(t, { configFiles: [{ acl }] });
+  const put = async (path: string, body: unknown, method = 'PUT'): Promise<Record<string, string>> => {
+    const headers = { 'x-consul-token': 'root' };
+    const answer = await fetch(`${consul.url}/v1/${path}`, { method, headers, body: JSON.stringify(body) });
+    const text = await answer.text();
+    t.equal(answer.status, 200, `${path}: ${text}`);
+    return text.startsWith('{') ? JSON.parse(text) : {};
+  };
+  const rules = (policy: string): string => `service_prefix "" { policy = "${policy}" }`;
+  const policy = await put('acl/policy', { Name: 'agent', Rules: rules('read') });
+  const token = await put('acl/token', { Policies: [{ ID: policy.ID }] });
+  await put('agent/service/register', { ID: 'p1', Name: 'payments', Address: '127.0.0.1', Port: 7001 });
+  const world = createWorld(t, consul.url, {
+    access: { token: token.SecretID ?? '' },
+    timing: { watch: { ...FAST, readTimeoutMs: 2_000, slackMs: 2_000, guard: { ...FAST.guard, emptyHoldMs: 60_000 } } },
+  });
+  world.discovery.start();
+  await until(() => world.served() === 'consul 7001', 5_000);
+  await put(`acl/policy/${policy.ID}`, { ID: policy.ID, Name: 'agent', Rules: rules('deny') });
+  await until(() => /possible ACL problem/.test(world.discovery.status()[0]?.holding ?? ''), 10_000);
+  t.equal(world.served(), 'consul 7001');
+  await put(`acl/token/${token.AccessorID}`, null, 'DELETE');
+  await until(() => /403: ACL not found/.test(world.discovery.status()[0]?.failure ?? ''), 10_000);
+  t.equal(world.served(), 'consul 7001');
+});
