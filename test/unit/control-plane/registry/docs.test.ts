@@ -8,7 +8,7 @@ const ROUTES = new URL('control-plane/registry/routes/', ROOT);
 
 t.test('the table of paths agrees with the routes', async (t) => {
   const table = readFileSync(new URL('docs/registry.md', ROOT), 'utf8').matchAll(
-    /^\| `(\/v1\/[^`]+)` \| ([A-Z, ]+) \|/gm,
+    /^\|\s*`(\/v1\/[^`]+)`\s*\|\s*([A-Z, ]+)\|/gm,
   );
   const documented = [...table].map(([, path, methods]) => `${path} ${methods?.trim()}`).sort();
   const served = readdirSync(ROUTES)
