@@ -39,7 +39,7 @@ export function pickEndpoint(
     case 'roundRobin':
       return pickSmoothRoundRobin(pickable, avoided);
     case 'random':
-      return drawByWeight(view, avoided, null, random);
+      return pickable[drawByWeight(view, avoided, -1, random)] ?? null;
   }
 }
 

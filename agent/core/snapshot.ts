@@ -37,6 +37,8 @@ export interface ServiceView {
   /** Weights of `pickable`: whether all are the same, and their mean (1 when there is none). */
   readonly hasEqualWeights: boolean;
   readonly meanWeight: number;
+  /** Running sums of the weights of `pickable`, for drawing by weight; empty when all are the same. */
+  readonly cumulativeWeights: readonly number[];
   readonly stats: ServiceStats;
 }
 

@@ -25,8 +25,13 @@ export function createServiceView(
   const serving = known.filter((view) => view.stats.state === 'serving');
   const isPanicking = isPanic(serving.length, known.length, plan.policy.outlierDetection.minHealthPercent);
   const pickable = isPanicking ? known : Object.freeze(serving);
-  const first = pickable[0]?.endpoint.weight ?? 1;
-  const total = pickable.reduce((sum, { endpoint }) => sum + endpoint.weight, 0);
+  const weights = pickable.map(({ endpoint }) => endpoint.weight);
+  const hasEqualWeights = weights.every((weight) => weight === weights[0]);
+  let total = 0;
+  const cumulativeWeights = weights.map((weight) => {
+    total += weight;
+    return total;
+  });
   return Object.freeze({
     service: plan.service,
     policy: plan.policy,
@@ -36,8 +41,9 @@ export function createServiceView(
     pickable,
     probing: Object.freeze(known.filter((view) => view.stats.state === 'probing')),
     isPanicking,
-    hasEqualWeights: pickable.every(({ endpoint }) => endpoint.weight === first),
+    hasEqualWeights,
     meanWeight: pickable.length === 0 ? 1 : total / pickable.length,
+    cumulativeWeights: Object.freeze(hasEqualWeights ? [] : cumulativeWeights),
     stats,
   });
 }

@@ -10,42 +10,68 @@ export function isTried(view: EndpointView, tried: readonly EndpointView[]): boo
 }
 
 /**
- * One of `pickable` at random in proportion to the weights; null when every one is excluded. Draws exactly once.
+ * Position in `pickable` of one endpoint at random in proportion to the weights; -1 when every one is excluded. Draws exactly
+ * once.
  *
- * Constant time with equal weights and nothing tried, the normal case; O(endpoints) otherwise.
+ * Nothing tried, the normal case: constant time with equal weights, else O(log endpoints). O(endpoints) for a retry.
  *
  * @param tried   endpoints that must not come
- * @param except  one more that must not come, or null
+ * @param except  position of one more that must not come, or -1
  */
 export function drawByWeight(
-  { pickable, hasEqualWeights }: ServiceView,
+  view: ServiceView,
   tried: readonly EndpointView[],
-  except: EndpointView | null,
+  except: number,
   random: Random,
-): EndpointView | null {
-  if (hasEqualWeights && tried.length === 0) return drawEvenly(pickable, except, random);
+): number {
+  if (tried.length > 0) return drawUntried(view.pickable, tried, except, random);
+  if (view.hasEqualWeights) return drawEvenly(view.pickable.length, except, random);
+  return drawCumulative(view.cumulativeWeights, except, random);
+}
+
+/** Positions from the excluded one on move up by one, so every other endpoint keeps the same chance. */
+function drawEvenly(count: number, except: number, random: Random): number {
+  if (except < 0) return count === 0 ? -1 : Math.floor(random() * count);
+  const drawn = Math.floor(random() * (count - 1));
+  if (count < 2) return -1;
+  return drawn < except ? drawn : drawn + 1;
+}
+
+/** The stretch of the excluded endpoint is cut out of [0, total), then a binary search finds the one that was hit. */
+function drawCumulative(cumulative: readonly number[], except: number, random: Random): number {
+  const total = cumulative.at(-1) ?? 0;
+  const from = except > 0 ? (cumulative[except - 1] ?? 0) : 0;
+  const cut = except < 0 ? 0 : (cumulative[except] ?? 0) - from;
+  let hit = random() * (total - cut);
+  if (cut === total) return -1;
+  if (except >= 0 && hit >= from) hit += cut;
+  let low = 0;
+  let high = cumulative.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((cumulative[middle] ?? 0) > hit) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function drawUntried(
+  pickable: readonly EndpointView[],
+  tried: readonly EndpointView[],
+  except: number,
+  random: Random,
+): number {
   let total = 0;
-  for (const view of pickable) if (view !== except && !isTried(view, tried)) total += view.endpoint.weight;
+  for (const [at, view] of pickable.entries()) {
+    if (at !== except && !isTried(view, tried)) total += view.endpoint.weight;
+  }
   let left = random() * total;
-  let chosen: EndpointView | null = null;
-  for (const view of pickable) {
-    if (view === except || isTried(view, tried)) continue;
-    chosen = view;
+  let chosen = -1;
+  for (const [at, view] of pickable.entries()) {
+    if (at === except || isTried(view, tried)) continue;
+    chosen = at;
     left -= view.endpoint.weight;
     if (left < 0) break;
   }
   return chosen;
-}
-
-/** The excluded endpoint gives its place to the last one, so every other endpoint keeps the same chance. */
-function drawEvenly(
-  pickable: readonly EndpointView[],
-  except: EndpointView | null,
-  random: Random,
-): EndpointView | null {
-  const last = pickable.length - 1;
-  if (except === null) return pickable[Math.floor(random() * (last + 1))] ?? null;
-  const drawn = pickable[Math.floor(random() * last)] ?? null;
-  if (drawn !== except) return drawn;
-  return last > 0 ? (pickable[last] ?? null) : null;
 }

@@ -37,16 +37,19 @@ export function pickLeastLoaded(
   const margin = isByLatency ? CLEARLY_CHEAPER : 1;
   // A retry is to succeed: it tries nothing out.
   const isTryingOut = isByLatency && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
-  let best = drawByWeight(view, tried, null, random);
-  if (best === null) return null;
+  let bestAt = drawByWeight(view, tried, -1, random);
+  let best = view.pickable[bestAt];
+  if (best === undefined) return null;
   let bestLoad = loadOf(best, view, isByLatency, now);
   let toTry: EndpointView | null = isTryingOut && isWorthATry(best.stats, now) ? best : null;
   for (let draw = 1; draw < choiceCount; draw++) {
-    const other = drawByWeight(view, tried, best, random);
-    if (other === null) continue;
+    const at = drawByWeight(view, tried, bestAt, random);
+    const other = view.pickable[at];
+    if (other === undefined) continue;
     if (isTryingOut && isWorthATry(other.stats, now)) toTry = other;
     const load = loadOf(other, view, isByLatency, now);
     if (load < bestLoad * margin) {
+      bestAt = at;
       best = other;
       bestLoad = load;
     }
