@@ -258,3 +258,40 @@ t.test('docs/api.md lists the errors and the routes that there are, no more and 
     .filter((route) => !route.endsWith('/openapi.json'));
   t.same(written.sort(), served.filter((route) => !route.startsWith('HEAD')).sort());
 });
+
+t.test('the event stream begins with the whole state and then tells only what changed', async (t) => {
+  const { url } = await startControlPlane(t);
+  const edge = { direction: 'outbound' as const, source: 'orders', retries: 0, inFlight: 0, p50Ms: 1, p99Ms: 2 };
+  const edges = ['payments', 'search'].map((destination) => ({ ...edge, destination, requests: 10, successes: 10 }));
+  await ask(`${url}/v1/agents/orders-1/reports`, 'POST', orderReport(1, { edges }));
+  const page = await follow(`${url}/v1/events`);
+  t.teardown(() => page.stop());
+  const state = await page.next();
+  t.match(state, { event: 'state', data: { version: 0, agents: [{ id: 'orders-1' }] } });
+  t.same(
+    (state.data as { services: { service: string }[] }).services.map(({ service }) => service),
+    ['orders', 'payments', 'search'],
+  );
+  const text = 'payments-1 was ejected for 30 s: 5 consecutive 503.';
+  const event = {
+    kind: 'ejection' as const,
+    service: 'payments',
+    endpoint: 'payments-1',
+    reason: 'consecutive_5xx',
+    text,
+  };
+  const [payments, search] = edges;
+  const later = [{ ...payments, requests: 20, successes: 15 }, search] as typeof edges;
+  const events = [{ ...event, atEpochMs: 1_700_000_000_000 }];
+  await ask(`${url}/v1/agents/orders-1/reports`, 'POST', orderReport(2, { edges: later, events }));
+  let mesh: unknown = null;
+  let services: string[] = [];
+  // The agent's own age changes too, so other changes may come first.
+  for (let tries = 0; tries < 6 && (mesh === null || services.length === 0); tries++) {
+    const { event: name, data } = await page.next();
+    if (name === 'mesh') mesh = data;
+    else services = (data as { services: { service: string }[] }).services.map(({ service }) => service);
+  }
+  t.match(mesh, { ...event, agentId: 'orders-1', sequence: 1 });
+  t.same(services, ['payments'], 'what did not change is not told again');
+});
