@@ -4,7 +4,7 @@
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Clock } from '../clock.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import type { StateFile } from './state-file.ts';
+import type { StateFile } from '../state-file.ts';
 
 export interface KnownSet {
   readonly service: string;

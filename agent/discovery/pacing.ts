@@ -1,13 +1,5 @@
 // How often Consul is asked: the rules that keep a misbehaving server, or a busy one, from being asked in a tight loop. Pure.
 
-import type { Random } from '../clock.ts';
-
-/** Half fixed, half chance, so that many agents that lost the same server do not come back as one. */
-export function backOffMs(failures: number, random: Random, baseMs: number, capMs: number): number {
-  const full = Math.min(capMs, baseMs * 2 ** Math.min(30, Math.max(0, failures - 1)));
-  return full / 2 + (full / 2) * random();
-}
-
 /**
  * Token bucket over the answers of one watch: a burst of two, then one a second for answers that changed nothing and two a
  * second for answers that did. Sustained, no server makes us ask more than twice a second.

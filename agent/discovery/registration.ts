@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Consul from 'consul';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Clock, Random } from '../clock.ts';
+import { backOffMs } from '../core/back-off.ts';
 import type { ConsulAnswer, ConsulClient } from './consul-client.ts';
-import { backOffMs } from './pacing.ts';
 import {
   advertisedAddress,
   checkUrl,
@@ -116,7 +116,7 @@ export class Registration {
     const { verifyMs, backOffBaseMs, backOffCapMs } = this.#timing;
     return fault === null
       ? verifyMs / 2 + (verifyMs / 2) * random()
-      : backOffMs(this.#failures, random, backOffBaseMs, backOffCapMs);
+      : backOffMs(this.#failures, random, { baseMs: backOffBaseMs, capMs: backOffCapMs });
   }
 
   #note(fault: string | null, { host, port }: RegisteredAddress): void {

@@ -4,11 +4,12 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock, Random } from '../clock.ts';
+import { backOffMs } from '../core/back-off.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ConsulAnswer, ConsulClient } from './consul-client.ts';
 import { type DecodedHealth, decodeHealth } from './decode.ts';
 import { type Answer, DEFAULT_GUARD, decideAnswer, type GuardLimits, type GuardState, INITIAL_GUARD } from './guard.ts';
-import { backOffMs, Pacer, stepIndex } from './pacing.ts';
+import { Pacer, stepIndex } from './pacing.ts';
 
 /** Every duration of the watch, ms; tests make them small. */
 export interface WatchTiming {
@@ -182,7 +183,10 @@ export class Watcher {
     this.#index = null;
     this.#update({ ...this.#status, failure: text });
     const pacedMs = this.#pacer.delayAfterAnswer(clock.now(), true);
-    return Math.max(pacedMs, backOffMs(this.#failures, random, timing.backOffBaseMs, timing.backOffCapMs));
+    return Math.max(
+      pacedMs,
+      backOffMs(this.#failures, random, { baseMs: timing.backOffBaseMs, capMs: timing.backOffCapMs }),
+    );
   }
 
   #update(status: WatchStatus): void {

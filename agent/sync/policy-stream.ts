@@ -7,7 +7,7 @@ import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock, Random } from '../clock.ts';
-import { type BackOff, backOffMs } from './back-off.ts';
+import { type BackOff, backOffMs } from '../core/back-off.ts';
 import type { ControlPlaneClient } from './control-plane-client.ts';
 import { decodeFrame } from './frame.ts';
 import type { LastGoodPolicies } from './last-good-policies.ts';

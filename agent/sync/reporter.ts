@@ -3,7 +3,7 @@
 
 import type { AgentReport, MeshEvent } from '#contract/frames.ts';
 import type { Clock, Random } from '../clock.ts';
-import { type BackOff, backOffMs } from './back-off.ts';
+import { type BackOff, backOffMs } from '../core/back-off.ts';
 import type { ControlPlaneClient } from './control-plane-client.ts';
 
 export interface ReporterOptions {

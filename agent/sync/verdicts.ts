@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PolicyVerdict } from '#contract/frames.ts';
 import type { Random } from '../clock.ts';
-import { type BackOff, backOffMs } from './back-off.ts';
+import { type BackOff, backOffMs } from '../core/back-off.ts';
 import type { Fault } from './control-plane-client.ts';
 
 export class Verdicts {

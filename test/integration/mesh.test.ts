@@ -4,7 +4,15 @@
 import t from 'tap';
 import { until } from '../support/processes.ts';
 import { consulOrFail, startConsul } from '../support/real-consul.ts';
-import { call, Load, sleep, startAgent, startControlPlane, startInstance, type WorldOptions } from '../support/world.ts';
+import {
+  call,
+  Load,
+  sleep,
+  startAgent,
+  startControlPlane,
+  startInstance,
+  type WorldOptions,
+} from '../support/world.ts';
 
 const RATE = 200;
 
@@ -15,7 +23,8 @@ t.test('kill -9 of an instance, a graceful stop and a newcomer cost no request',
   const [first, second, third] = await Promise.all(
     ['a', 'b', 'c'].map((id) => startInstance(world, 'payments', `payments-${id}`)),
   );
-  if (first === undefined || second === undefined || third === undefined) throw new Error('three instances were started');
+  if (first === undefined || second === undefined || third === undefined)
+    throw new Error('three instances were started');
   const caller = await startAgent(world, { service: 'web', id: 'web-1', appPort: null, upstreams: ['payments'] });
   await untilServing(caller.admin, 'payments', 3);
 
@@ -34,7 +43,11 @@ t.test('kill -9 of an instance, a graceful stop and a newcomer cost no request',
   const newcomer = startInstance(world, 'payments', 'payments-d');
   const joined = await newcomer;
   const readyAt = performance.now();
-  await until(() => (load.answered()['payments-d'] ?? 0) > 0, 5_000, () => 'the newcomer gets traffic');
+  await until(
+    () => (load.answered()['payments-d'] ?? 0) > 0,
+    5_000,
+    () => 'the newcomer gets traffic',
+  );
   const joinMs = performance.now() - readyAt;
   t.ok(joinMs < 1_000, `the newcomer was used ${Math.round(joinMs)} ms after its agent was ready`);
   await sleep(500);

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { AgentReport, MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 import { systemClock, systemRandom } from '../../agent/clock.ts';
-import { createStateFile } from '../../agent/discovery/state-file.ts';
+import { createStateFile } from '../../agent/state-file.ts';
 import { createControlPlaneClient } from '../../agent/sync/control-plane-client.ts';
 import { createLastGoodPolicies } from '../../agent/sync/last-good-policies.ts';
 import { createPolicyStream, type PolicyStream, type PolicyStreamOptions } from '../../agent/sync/policy-stream.ts';

@@ -2,10 +2,11 @@
 
 import fc from 'fast-check';
 import t from 'tap';
+import { backOffMs } from '../../../../agent/core/back-off.ts';
 import type { Endpoint } from '../../../../agent/core/endpoint.ts';
 import { decodeHealth } from '../../../../agent/discovery/decode.ts';
 import { type Answer, DEFAULT_GUARD, decideAnswer, INITIAL_GUARD } from '../../../../agent/discovery/guard.ts';
-import { backOffMs, Pacer, stepIndex } from '../../../../agent/discovery/pacing.ts';
+import { Pacer, stepIndex } from '../../../../agent/discovery/pacing.ts';
 import { RecentServices } from '../../../../agent/discovery/recent.ts';
 import {
   advertisedAddress,
@@ -130,12 +131,12 @@ t.test('backOffMs() doubles, keeps half, is capped and never a number that is no
     [5_000, 10_000],
   ] as const) {
     for (let i = 0; i < 100; i++) {
-      const ms = backOffMs(failures, random, 200, 10_000);
+      const ms = backOffMs(failures, random, { baseMs: 200, capMs: 10_000 });
       if (!(ms >= full / 2 && ms <= full)) t.fail(`${ms} after ${failures} failures`);
     }
   }
   t.equal(
-    backOffMs(1, () => 0, 200, 10_000),
+    backOffMs(1, () => 0, { baseMs: 200, capMs: 10_000 }),
     100,
   );
 });

@@ -6,7 +6,7 @@ import t from 'tap';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Endpoint } from '../../../../agent/core/endpoint.ts';
 import { createLastKnownGood } from '../../../../agent/discovery/last-known-good.ts';
-import { createStateFile } from '../../../../agent/discovery/state-file.ts';
+import { createStateFile } from '../../../../agent/state-file.ts';
 import { temporaryFolder } from '../../../support/processes.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 

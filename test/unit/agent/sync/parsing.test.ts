@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { backOffMs } from '../../../../agent/sync/back-off.ts';
+import { backOffMs } from '../../../../agent/core/back-off.ts';
 import { decodeFrame } from '../../../../agent/sync/frame.ts';
 import { createLastGoodPolicies, type StateStore } from '../../../../agent/sync/last-good-policies.ts';
 import { loadLocalPolicies } from '../../../../agent/sync/local-policies.ts';

@@ -1,0 +1,273 @@
+// The composition root: DESIGN's picture as code, top to bottom. It makes every part, joins them by handing functions over,
+// and owns the order of starting and stopping. It is the only file that knows everyone; it decides nothing about requests.
+
+import { join } from 'node:path';
+import type { MeshEvent } from '#contract/frames.ts';
+import type { PolicyDocument } from '#contract/policy.ts';
+import { createAdmin } from './admin/admin.ts';
+import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
+import type { AgentConfig, HostPort } from './config.ts';
+import { createConsulClient } from './discovery/consul-client.ts';
+import { createDiscovery } from './discovery/discovery.ts';
+import { createLastKnownGood } from './discovery/last-known-good.ts';
+import { createRegistration } from './discovery/registration.ts';
+import { Mesh } from './mesh/mesh.ts';
+import { createProxyListener, type ProxyListener } from './proxy/listener.ts';
+import { Pools } from './proxy/pools.ts';
+import { DEFAULT_LIMITS, type ListenerRoute } from './proxy/scope.ts';
+import { Readiness } from './readiness.ts';
+import { createStateFile } from './state-file.ts';
+import { buildReport } from './sync/build-report.ts';
+import { createControlPlaneClient } from './sync/control-plane-client.ts';
+import { createLastGoodPolicies } from './sync/last-good-policies.ts';
+import { createPolicyStream } from './sync/policy-stream.ts';
+import { createReporter } from './sync/reporter.ts';
+import { createAccessLog } from './telemetry/access-log.ts';
+import { EventLog } from './telemetry/events.ts';
+import type { Log } from './telemetry/log.ts';
+import { Metrics } from './telemetry/metrics.ts';
+
+/** How often ejections are looked over; a sweep when nothing is due costs O(services). */
+const SWEEP_MS = 100;
+/** How often the backends that only routes name are told to discovery: nobody declared them, yet they stay wanted. */
+const TOUCH_MS = 30_000;
+/** After leaving Consul: what callers may take to hear of it, before new connections are refused. */
+const PROPAGATION_MS = 1_000;
+
+export interface AgentOptions {
+  readonly config: AgentConfig;
+  /** Documents of `config.policies`, already found valid; null when there are none. */
+  readonly localPolicies: readonly PolicyDocument[] | null;
+  readonly log: Log;
+  readonly softwareVersion: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export interface Agent {
+  /** Opens the listeners and begins; rejects when an address cannot be bound. Ready when `GET /ready` says so. */
+  start(): Promise<void>;
+  /**
+   * Leaves Consul, lets callers hear of it, finishes what is in flight and closes. Idempotent: later calls share the first.
+   *
+   * @param deadlineMs after this everything that is still open is closed
+   */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+export function createAgent(options: AgentOptions): Agent {
+  const { config, log, softwareVersion, localPolicies } = options;
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? systemRandom;
+  const service = config.service.name;
+  const startedAtEpochMs = clock.epochMs();
+
+  // What happened: one sentence each, to the log, the admin API and the reports.
+  const events = new EventLog({ log: log.logger });
+  const onEvent = (event: MeshEvent): void => {
+    events.add(event);
+    if (event.kind === 'ejection' && event.service !== null) metrics.ejection(event.service, event.reason);
+    if (event.kind === 'ejection' || event.kind === 'reinstatement') reporter?.reportNow();
+  };
+
+  // State: the one writer, and what is measured.
+  const mesh = new Mesh({ caller: service, clock, random, onEvent });
+  const pools = new Pools({ clock });
+  const metrics = new Metrics({
+    version: softwareVersion,
+    sources: {
+      snapshot: () => mesh.snapshot,
+      discovery: () => discovery.status(),
+      connections: () => pools.connections(),
+      policy: () => stream.status(),
+      isControlPlaneConnected: () => stream.status().isConnected,
+      droppedLogLines: () => log.droppedLines(),
+    },
+  });
+
+  // Consul: who serves what, and that this service is served here.
+  const stateFile = (kind: 'endpoints' | 'policies') => createStateFile(join(config.stateDir, `${kind}.json`), kind);
+  const consul = config.consul === null ? null : createConsulClient(config.consul);
+  const discovery = createDiscovery({
+    upstreams: config.upstreams,
+    client: consul,
+    clock,
+    random,
+    onEvent,
+    lastKnownGood: createLastKnownGood({ file: stateFile('endpoints'), clock, onEvent }),
+    applyEndpoints: (set) => mesh.applyEndpoints(set),
+    removeService: (name) => {
+      mesh.removeService(name);
+      metrics.dropDestination(name);
+    },
+    usesOf: (name) => mesh.snapshot.services.get(name)?.stats.picks ?? 0,
+  });
+  const registration =
+    consul === null ? null : createRegistration({ service: config.service, client: consul, clock, random, onEvent });
+
+  // Control plane: policies in, verdicts and reports out.
+  const controlPlane = config.controlPlane === null ? null : createControlPlaneClient(config.controlPlane);
+  const stream = createPolicyStream({
+    client: controlPlane,
+    agentId: config.service.id,
+    service,
+    clock,
+    random,
+    local: localPolicies,
+    lastGood: createLastGoodPolicies({ store: stateFile('policies'), clock, onEvent }),
+    apply: (push) => mesh.applyPolicy(push),
+    onEvent,
+  });
+  const readiness = new Readiness({ clock, policy: () => stream.status(), discovery: () => discovery.status() });
+  let adminUrl = '';
+  let sequence = 0;
+  const reporter =
+    controlPlane === null
+      ? null
+      : createReporter({
+          client: controlPlane,
+          agentId: config.service.id,
+          clock,
+          random,
+          buildReport: () =>
+            buildReport({
+              sequence: ++sequence,
+              now: clock.now(),
+              epochMs: clock.epochMs(),
+              startedAtEpochMs,
+              service,
+              softwareVersion,
+              adminUrl,
+              isReady: readiness.reasons().length === 0,
+              isDraining: readiness.isDraining,
+              policy: stream.status(),
+              snapshot: mesh.snapshot,
+              discovery: discovery.status(),
+              connectionsOf: (id) => pools.connectionsOf(id),
+              edges: metrics.edgeReports(),
+              ...events.drain(),
+            }),
+        });
+
+  // Data plane: one listener for everything by Host, one for each upstream with a port of its own, one for the application.
+  const accessLog = createAccessLog(log.logger, config.log.access);
+  const listener = (direction: 'outbound' | 'inbound', address: HostPort, route: ListenerRoute): ProxyListener =>
+    createProxyListener({
+      direction,
+      address,
+      route,
+      service,
+      mesh,
+      pools,
+      metrics,
+      accessLog,
+      clock,
+      random,
+      isDraining: () => readiness.isDraining,
+      discover: (name) => discovery.ensure(name),
+    });
+  const outbound = [
+    listener('outbound', config.listeners.outbound, { kind: 'byHost' }),
+    ...config.upstreams.flatMap((upstream) =>
+      upstream.listen === null
+        ? []
+        : [listener('outbound', upstream.listen, { kind: 'fixed', service: upstream.service })],
+    ),
+  ];
+  const { port: appPort } = config.service;
+  const app = appPort === null ? null : { address: config.service.address, port: appPort };
+  const inbound =
+    app === null || config.listeners.inbound === null
+      ? null
+      : listener('inbound', config.listeners.inbound, {
+          kind: 'inbound',
+          view: () => mesh.inboundView(service, app),
+        });
+
+  const admin = createAdmin({
+    address: config.listeners.admin,
+    service,
+    agentId: config.service.id,
+    softwareVersion,
+    config,
+    limits: DEFAULT_LIMITS,
+    clock,
+    log,
+    snapshot: () => mesh.snapshot,
+    discovery: () => discovery.status(),
+    policy: () => stream.status(),
+    connectionsOf: (id) => pools.connectionsOf(id),
+    events: () => events.recent(),
+    metrics: () => metrics.render(),
+    notReady: () => readiness.reasons(),
+    isDraining: () => readiness.isDraining,
+    drain: () => readiness.drain(),
+    failHealthcheck: (isFailing) => readiness.fail(isFailing),
+  });
+
+  mesh.onChange((snapshot) => {
+    pools.reconcile(snapshot);
+    // Backends that only a route names have to be discovered too.
+    for (const wanted of mesh.wantedServices()) if (!snapshot.services.has(wanted)) void discovery.ensure(wanted);
+  });
+
+  const timers: NodeJS.Timeout[] = [];
+  let stopping: Promise<void> | null = null;
+
+  async function start(): Promise<void> {
+    // The way of every start, not only of disasters: what is on disk serves first, Consul and control plane update it.
+    stream.start();
+    discovery.start();
+    const bound = await admin.listen();
+    adminUrl = `http://${urlHost(bound.host)}:${bound.port}`;
+    await Promise.all(outbound.map((one) => one.listen()));
+    const inboundAddress = inbound === null ? null : await inbound.listen();
+    timers.push(setInterval(() => mesh.sweep(clock.now()), SWEEP_MS));
+    timers.push(setInterval(touchWanted, TOUCH_MS));
+    readiness.listenersOpen();
+    reporter?.start();
+    if (inboundAddress !== null && registration !== null) await registration.register(inboundAddress);
+    log.logger.info({ outbound: config.listeners.outbound, inbound: inboundAddress, admin: bound }, 'agent started');
+  }
+
+  function touchWanted(): void {
+    for (const name of mesh.wantedServices()) discovery.touch(name);
+  }
+
+  async function stopOnce(deadlineMs: number): Promise<void> {
+    const deadlineAt = clock.now() + deadlineMs;
+    const left = (): number => Math.max(0, deadlineAt - clock.now());
+    readiness.drain();
+    reporter?.reportNow();
+    if (registration !== null && inbound !== null) {
+      await registration.deregister(Math.min(2_000, left()));
+      // Callers that have not heard yet still come; each answer tells them to close the connection.
+      await new Promise((resolve) => setTimeout(resolve, Math.min(PROPAGATION_MS, left())));
+    }
+    // Outbound stays open until inbound is empty: the application may need it to finish its answers.
+    if (inbound !== null) await inbound.drain(left());
+    await Promise.all(outbound.map((one) => one.drain(left())));
+    for (const timer of timers) clearInterval(timer);
+    await Promise.all([reporter?.stop(), stream.stop(), discovery.stop()]);
+    pools.closeAll();
+    controlPlane?.close();
+    consul?.close();
+    await admin.close();
+    log.logger.info('agent stopped');
+  }
+
+  return {
+    start,
+    stop: (deadlineMs) => {
+      stopping ??= stopOnce(deadlineMs);
+      return stopping;
+    },
+  };
+}
+
+/** An address that listens everywhere is reached on loopback; IPv6 stands in brackets. */
+function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}
