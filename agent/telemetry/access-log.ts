@@ -33,21 +33,89 @@ export interface AccessLog {
 
 export interface AccessLogOptions {
   readonly mode: AccessLogMode;
-  /** Query strings carry tokens and names; they are written only when this is true. Default false. */
+  /** Query strings carry tokens and names: left out by default. When kept, values of telling names are masked. */
   readonly isQueryKept?: boolean;
 }
 
-/** Longest text value in a line, bytes of UTF-8 before JSON escaping. */
+/** Longest text value in a line, bytes of UTF-8, the mark of a cut included. */
 export const MAX_VALUE_BYTES = 256;
 
+const PLAIN = /^[\x20-\x7e]*$/;
+/** Control and format characters (bidi marks among them) and the two separators that some readers take for line ends. */
+const UNSAFE = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
+const SECRET_NAME = /token|secret|passw|pwd|key|auth|sig|session|code|credential|jwt/i;
+const CUT = '…';
+
+/** `failures` writes requests that did not end `ok` and answers of 500 and above. */
 export function createAccessLog(log: Logger, mode: AccessLogMode | AccessLogOptions): AccessLog {
-  const options = typeof mode === 'string' ? { mode } : mode;
+  const { mode: which, isQueryKept = false } = typeof mode === 'string' ? { mode } : mode;
   const child = log.child({ log: 'access' });
   return {
     write(record) {
-      if (options.mode === 'off') return;
-      if (options.mode === 'failures' && record.result === 'ok' && record.status < 500) return;
-      child.info(record);
+      if (which === 'off') return;
+      if (which === 'failures' && record.result === 'ok' && record.status < 500) return;
+      child.info({
+        direction: record.direction,
+        source: safeText(record.source),
+        destination: safeText(record.destination),
+        method: safeText(record.method),
+        path: safeText(withoutSecrets(record.path, isQueryKept)),
+        status: record.status,
+        result: record.result,
+        durationMs: Math.round(record.durationMs * 1000) / 1000,
+        bytesIn: record.bytesIn,
+        bytesOut: record.bytesOut,
+        endpoint: record.endpoint === null ? null : safeText(record.endpoint),
+        attempts: record.attempts,
+        requestId: safeText(record.requestId),
+        retryReason: record.retryReason === null ? null : safeText(record.retryReason),
+      });
     },
   };
+}
+
+/** At most MAX_VALUE_BYTES, cut between characters; nothing that moves a cursor, ends a line or turns text around. */
+export function safeText(text: string): string {
+  if (text.length <= MAX_VALUE_BYTES && PLAIN.test(text)) return text;
+  // Cut first, so that a long hostile value costs no more than a short one; escaping can only make it longer again.
+  const shown = text
+    .slice(0, MAX_VALUE_BYTES + 1)
+    .toWellFormed()
+    .replace(UNSAFE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+  return cut(shown);
+}
+
+function cut(text: string): string {
+  if (Buffer.byteLength(text) <= MAX_VALUE_BYTES) return text;
+  const bytes = Buffer.from(text);
+  let end = MAX_VALUE_BYTES - Buffer.byteLength(CUT);
+  // A continuation byte is 10xxxxxx: step back to the first byte of the character that would be split.
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.toString('utf8', 0, end) + CUT;
+}
+
+/** Without user information of an absolute target, fragment, and query (or with the query's secrets masked). */
+function withoutSecrets(target: string, isQueryKept: boolean): string {
+  const bare = target.startsWith('/') ? target : target.replace(/^([a-z][a-z0-9+.-]{0,20}:\/\/)[^/?#]*@/i, '$1');
+  const end = bare.search(/[?#]/);
+  if (end === -1) return bare;
+  const path = bare.slice(0, end);
+  if (!isQueryKept || bare[end] !== '?') return path;
+  const query = bare.slice(end + 1, end + 1 + MAX_VALUE_BYTES).split('#', 1)[0] ?? '';
+  const pairs = query.split('&').map((pair) => {
+    const equals = pair.indexOf('=');
+    return equals !== -1 && SECRET_NAME.test(decoded(pair.slice(0, equals)))
+      ? `${pair.slice(0, equals)}=[redacted]`
+      : pair;
+  });
+  return `${path}?${pairs.join('&')}`;
+}
+
+/** Names may be percent-encoded to slip past the list; what cannot be decoded is judged as it is. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }

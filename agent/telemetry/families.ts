@@ -1,0 +1,248 @@
+// The metric families of the agent: names, help and where each value is read. docs/metrics.md lists the same set; a test
+// compares both. Reads counters and sources, writes nothing.
+
+import type { EndpointState } from '#contract/frames.ts';
+import type { EdgeCounters } from './edge.ts';
+import { type EdgeTable, OTHER } from './edge-table.ts';
+import { BUCKET_BOUNDS_SECONDS } from './histogram.ts';
+import type { MetricSources } from './metrics.ts';
+
+export interface Sample {
+  readonly metricName?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Labels that many samples share; prom-client formats the object once. */
+  readonly sharedLabels?: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  samples(): Sample[];
+}
+
+export interface FamilyInputs {
+  readonly edges: EdgeTable;
+  readonly sources: MetricSources;
+  readonly version: string;
+  /** Ejections so far by destination and reason. */
+  readonly ejections: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** Destinations with series of their own in one gauge. */
+  readonly maxDestinations: number;
+}
+
+const STATES: readonly EndpointState[] = ['serving', 'ejected', 'probing', 'draining'];
+const BOUND_LABELS = [...BUCKET_BOUNDS_SECONDS.map(String), '+Inf'].map((le) => ({ le }));
+
+export function families(inputs: FamilyInputs): Family[] {
+  return [...requestFamilies(inputs), ...attemptFamilies(inputs), ...meshFamilies(inputs), ...agentFamilies(inputs)];
+}
+
+function requestFamilies({ edges }: FamilyInputs): Family[] {
+  return [
+    {
+      name: 'outrigger_requests_total',
+      help: 'Requests that ended, by edge, class of the status sent and result (ok, or why the agent answered itself).',
+      type: 'counter',
+      samples: () =>
+        edges.all().flatMap((edge) => {
+          const sharedLabels = edgeLabels(edge);
+          return edge.requests().map(({ result, codeClass, count }) => {
+            return { labels: { code_class: codeClass, result }, sharedLabels, value: count };
+          });
+        }),
+    },
+    {
+      name: 'outrigger_request_duration_seconds',
+      help: 'Time from the request head to the end of the response.',
+      type: 'histogram',
+      samples: () => edges.all().flatMap(durationSamples),
+    },
+    {
+      name: 'outrigger_requests_in_flight',
+      help: 'Requests begun and not ended.',
+      type: 'gauge',
+      samples: () => edges.all().map((edge) => ({ labels: edgeLabels(edge), value: edge.inFlight })),
+    },
+  ];
+}
+
+function attemptFamilies({ edges, ejections }: FamilyInputs): Family[] {
+  const sum = (label: string, counts: (edge: EdgeCounters) => Iterable<[string, number]>): Sample[] => {
+    const samples = new Map<string, { labels: Record<string, string>; value: number }>();
+    for (const edge of edges.all()) {
+      // Inbound edges lead to the application itself; counting them here would mix two hops under one destination.
+      if (edge.direction !== 'outbound') continue;
+      for (const [word, count] of counts(edge)) {
+        const key = `${edge.destination} ${word}`;
+        const sample = samples.get(key);
+        if (sample !== undefined) sample.value += count;
+        else {
+          const labels =
+            label === '' ? { destination: edge.destination } : { destination: edge.destination, [label]: word };
+          samples.set(key, { labels, value: count });
+        }
+      }
+    }
+    return [...samples.values()];
+  };
+  return [
+    {
+      name: 'outrigger_attempts_total',
+      help: 'Attempts to endpoints that ended, outbound, by outcome.',
+      type: 'counter',
+      samples: () => sum('outcome', (edge) => edge.attempts()),
+    },
+    {
+      name: 'outrigger_retries_total',
+      help: 'Attempts that repeated an earlier one, by what the earlier one ended with.',
+      type: 'counter',
+      samples: () => sum('reason', (edge) => edge.retries()),
+    },
+    {
+      name: 'outrigger_retry_budget_exhausted_total',
+      help: 'Retries that were allowed by policy and not made because the retry budget was empty.',
+      type: 'counter',
+      samples: () => sum('', (edge) => [['', edge.retryBudgetExhausted]]),
+    },
+    {
+      name: 'outrigger_ejections_total',
+      help: 'Ejections of endpoints, by the detector that decided.',
+      type: 'counter',
+      samples: () =>
+        [...ejections].flatMap(([destination, reasons]) =>
+          [...reasons].map(([reason, value]) => ({ labels: { destination, reason }, value })),
+        ),
+    },
+  ];
+}
+
+function meshFamilies({ sources, maxDestinations }: FamilyInputs): Family[] {
+  const services = () => [...(sources.snapshot()?.services.values() ?? [])];
+  const bounded = (samples: Sample[], merge: (a: number, b: number) => number) =>
+    foldDestinations(samples, maxDestinations, merge);
+  return [
+    {
+      name: 'outrigger_upstream_connections',
+      help: 'Open connections to endpoints: active ones carry a request, idle ones wait in the pool.',
+      type: 'gauge',
+      samples: () =>
+        bounded(
+          sources.connections().flatMap(({ destination, active, idle }) => [
+            { labels: { destination, state: 'active' }, value: active },
+            { labels: { destination, state: 'idle' }, value: idle },
+          ]),
+          add,
+        ),
+    },
+    {
+      name: 'outrigger_endpoints',
+      help: 'Endpoints known, by state.',
+      type: 'gauge',
+      samples: () =>
+        bounded(
+          services().flatMap(({ service, endpoints }) =>
+            STATES.map((state) => ({
+              labels: { destination: service, state },
+              value: endpoints.filter(({ stats }) => stats.state === state).length,
+            })),
+          ),
+          add,
+        ),
+    },
+    {
+      name: 'outrigger_panic',
+      help: '1 while so few endpoints serve that ejections are ignored when picking.',
+      type: 'gauge',
+      samples: () =>
+        bounded(
+          services().map((view) => ({ labels: { destination: view.service }, value: view.isPanicking ? 1 : 0 })),
+          Math.max,
+        ),
+    },
+    {
+      name: 'outrigger_discovery_age_seconds',
+      help: 'Time since Consul last confirmed the endpoints in use. Static endpoints have none.',
+      type: 'gauge',
+      samples: () =>
+        bounded(
+          sources
+            .discovery()
+            .flatMap(({ service, ageMs }) =>
+              ageMs === null ? [] : [{ labels: { destination: service }, value: ageMs / 1000 }],
+            ),
+          Math.max,
+        ),
+    },
+  ];
+}
+
+function agentFamilies({ sources, version }: FamilyInputs): Family[] {
+  const single = (name: string, help: string, type: 'gauge' | 'counter', value: () => number): Family => {
+    return { name, help, type, samples: () => [{ labels: {}, value: value() }] };
+  };
+  return [
+    single(
+      'outrigger_policy_version_applied',
+      'Version of the policies in force.',
+      'gauge',
+      () => sources.policy().appliedVersion,
+    ),
+    single(
+      'outrigger_policy_version_wanted',
+      'Newest version that the control plane asked for.',
+      'gauge',
+      () => sources.policy().wantedVersion,
+    ),
+    single('outrigger_control_plane_connected', '1 while the policy stream is open.', 'gauge', () =>
+      sources.isControlPlaneConnected() ? 1 : 0,
+    ),
+    single('outrigger_log_lines_dropped_total', 'Log lines lost because their reader was too slow.', 'counter', () =>
+      sources.droppedLogLines(),
+    ),
+    {
+      name: 'outrigger_build_info',
+      help: 'Always 1; the versions are in the labels.',
+      type: 'gauge',
+      samples: () => [{ labels: { version, node_version: process.version }, value: 1 }],
+    },
+  ];
+}
+
+function durationSamples(edge: EdgeCounters): Sample[] {
+  const name = 'outrigger_request_duration_seconds';
+  const sharedLabels = edgeLabels(edge);
+  const buckets = edge.latency.cumulative().map((value, index) => {
+    return { metricName: `${name}_bucket`, labels: BOUND_LABELS[index] ?? { le: '+Inf' }, sharedLabels, value };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: {}, sharedLabels, value: edge.latency.sumMs / 1000 },
+    { metricName: `${name}_count`, labels: {}, sharedLabels, value: edge.latency.count },
+  ];
+}
+
+function edgeLabels({ direction, source, destination }: EdgeCounters): Record<string, string> {
+  return { direction, source, destination };
+}
+
+/** Destinations beyond the first `limit` share the series of `other`. */
+function foldDestinations(samples: Sample[], limit: number, merge: (a: number, b: number) => number): Sample[] {
+  const destinations = new Set(samples.map(({ labels }) => labels.destination));
+  if (destinations.size <= limit) return samples;
+  const own = new Set([...destinations].slice(0, limit));
+  const folded = new Map<string, { labels: Record<string, string>; value: number }>();
+  for (const { labels, value } of samples) {
+    const kept = own.has(labels.destination) ? labels : { ...labels, destination: OTHER };
+    const key = JSON.stringify(kept);
+    const former = folded.get(key);
+    if (former === undefined) folded.set(key, { labels: kept, value });
+    else former.value = merge(former.value, value);
+  }
+  return [...folded.values()];
+}
+
+function add(a: number, b: number): number {
+  return a + b;
+}
