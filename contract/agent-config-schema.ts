@@ -74,7 +74,7 @@ const Service = Type.Object(
       }),
     ),
     meta: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[A-Za-z0-9_-]{1,128}$' }), Type.String({ maxLength: 512 }), {
+      Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$' }), Type.String({ maxLength: 512 }), {
         ...CLOSED,
         maxProperties: 64,
         default: {},

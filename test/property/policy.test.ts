@@ -1,0 +1,219 @@
+// What holds for every input of parsePolicy and every set of documents.
+
+import fc from 'fast-check';
+import t from 'tap';
+import { checkConsistency } from '#contract/consistency.ts';
+import { formatDuration, parseDuration } from '#contract/durations.ts';
+import { serviceFromHost } from '#contract/names.ts';
+import { parsePolicy } from '#contract/parse-policy.ts';
+import { explainPlan, planService } from '#contract/plan.ts';
+import { POLICY_KINDS, type PolicyDocument } from '#contract/policy.ts';
+import { formatProblems } from '#contract/problem-text.ts';
+import { isMapping } from '#contract/validate.ts';
+import { locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
+
+const SEED = { seed: 20_260_721 };
+const names = fc.constantFrom('api', 'web', 'pay-2');
+const option = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
+const timeouts = fc
+  .record({
+    request: option(fc.integer({ min: 1, max: 90_000 })),
+    backendRequest: option(fc.integer({ min: 0, max: 90_000 })),
+  })
+  .filter(({ request, backendRequest }) => request === undefined || (backendRequest ?? 0) <= request)
+  .map(({ request, backendRequest }) => ({
+    ...(request === undefined ? {} : { request: formatDuration(request) }),
+    ...(backendRequest === undefined ? {} : { backendRequest: formatDuration(backendRequest) }),
+  }));
+const sections = fc.record(
+  {
+    timeouts,
+    retries: fc.record(
+      { attempts: fc.integer({ min: 0, max: 10 }), on: fc.uniqueArray(fc.constantFrom('reset', '5xx', '503', '429')) },
+      { requiredKeys: [] },
+    ),
+    exposeEndpoint: fc.boolean(),
+  },
+  { requiredKeys: [] },
+);
+const rule = fc.record(
+  {
+    matches: fc.array(
+      fc.record(
+        {
+          path: fc.record({
+            type: fc.constantFrom('Exact', 'PathPrefix'),
+            value: fc.constantFrom('/', '/a', '/a/b/', '/a/b/c'),
+          }),
+          method: fc.constantFrom('GET', 'PUT'),
+        },
+        { requiredKeys: [] },
+      ),
+      { maxLength: 3 },
+    ),
+    backendRefs: fc.uniqueArray(fc.record({ name: names, weight: fc.integer({ min: 1, max: 9 }) }), {
+      minLength: 1,
+      maxLength: 3,
+      selector: ({ name }) => name,
+    }),
+    timeouts,
+  },
+  { requiredKeys: [] },
+);
+const envelope = (kind: string, name: string, spec: unknown) => ({
+  apiVersion: 'outrigger.dev/v1',
+  kind,
+  metadata: { name },
+  spec,
+});
+const valid = fc.oneof(
+  sections.map((spec) => envelope('MeshDefaults', 'global', spec)),
+  fc.tuple(names, sections, fc.array(sections, { maxLength: 1 })).map(([name, spec, [override]]) =>
+    envelope('ServicePolicy', name, {
+      ...spec,
+      ...(override === undefined ? {} : { overrides: [{ caller: 'w*', ...override }] }),
+    }),
+  ),
+  fc
+    .tuple(names, fc.array(rule, { minLength: 1, maxLength: 5 }))
+    .map(([name, rules]) => envelope('HTTPRoute', name, { parentRefs: [{ kind: 'Service', name }], rules })),
+  names.map((name) =>
+    envelope('ServiceIntentions', name, { defaultAction: 'deny', sources: [{ name: 'web', action: 'allow' }] }),
+  ),
+);
+const hostile = fc.oneof(
+  fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withSet: true,
+    withNullPrototype: true,
+    withSparseArray: true,
+    withTypedArray: true,
+  }),
+  fc
+    .tuple(fc.constantFrom(...POLICY_KINDS), fc.anything(), fc.anything())
+    .map(([kind, metadata, spec]) => ({ apiVersion: 'outrigger.dev/v1', kind, metadata, spec })),
+);
+
+/** Every path to a scalar or an empty collection of JSON data. */
+function leavesOf(value: unknown, path: (string | number)[] = []): (string | number)[][] {
+  if (Array.isArray(value)) return value.flatMap((item, index) => leavesOf(item, [...path, index]));
+  if (isMapping(value)) return Object.keys(value).flatMap((key) => leavesOf(value[key], [...path, key]));
+  return [path];
+}
+
+function replaceAt(value: unknown, [step, ...rest]: readonly (string | number)[], replacement: unknown): unknown {
+  if (step === undefined) return replacement;
+  if (Array.isArray(value))
+    return value.map((item, index) => (index === step ? replaceAt(item, rest, replacement) : item));
+  return isMapping(value) ? { ...value, [step]: replaceAt(value[String(step)], rest, replacement) } : value;
+}
+
+t.test(
+  'total: any input gives a value or problems that can be printed; what is accepted is accepted again',
+  async () => {
+    fc.assert(
+      fc.property(hostile, (input) => {
+        const parsed = parsePolicy(input);
+        if (!parsed.ok) return parsed.problems.length > 0 && formatProblems(parsed.problems).includes('error OTR_');
+        return parsePolicy(JSON.parse(JSON.stringify(parsed.value))).ok;
+      }),
+      { ...SEED, numRuns: 2_000 },
+    );
+  },
+);
+
+t.test('valid documents come back as they were written, by JSON and by YAML', async () => {
+  fc.assert(
+    fc.property(valid, (input) => {
+      const parsed = parsePolicy(input);
+      const documents = parseYamlDocuments(JSON.stringify(input, null, 1), 'x');
+      const again = documents.ok ? parsePolicy(documents.value[0]?.value) : null;
+      return (
+        parsed.ok &&
+        again?.ok === true &&
+        JSON.stringify(parsed.value) === JSON.stringify(input) &&
+        JSON.stringify(again.value) === JSON.stringify(input)
+      );
+    }),
+    { ...SEED, numRuns: 500 },
+  );
+});
+
+t.test(
+  'S5: a valid document with one value of a wrong type is refused at that value, the same from an object and from text',
+  async () => {
+    fc.assert(
+      fc.property(
+        valid,
+        fc.nat(),
+        fc.constantFrom(-1, { __proto__: null, x: 1 }, ['x', []], 'no such \u0000 word', 1e9),
+        (input, choice, wrong) => {
+          const leaves = leavesOf(input);
+          const path = leaves[choice % leaves.length] ?? [];
+          const broken = replaceAt(input, path, wrong);
+          const parsed = parsePolicy(broken);
+          const documents = parseYamlDocuments(JSON.stringify(broken), 'x');
+          const [document] = documents.ok ? documents.value : [];
+          if (parsed.ok || document === undefined) return false;
+          const again = parsePolicy(document.value);
+          const located = locateProblems(parsed.problems, document, 'x');
+          return (
+            !again.ok &&
+            JSON.stringify(again.problems) === JSON.stringify(parsed.problems) &&
+            located.every(({ line }) => line === 1)
+          );
+        },
+      ),
+      { ...SEED, numRuns: 1_000 },
+    );
+  },
+);
+
+t.test('plans: bounded, frozen, independent of the order of documents, and the explanation agrees', async () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(valid, { maxLength: 6, selector: ({ kind, metadata }) => `${kind}/${metadata.name}` }),
+      names,
+      names,
+      (inputs, caller, service) => {
+        const documents = inputs
+          .map((input) => parsePolicy(input))
+          .flatMap((parsed): PolicyDocument[] => (parsed.ok ? [parsed.value] : []));
+        const plan = planService(documents, caller, service);
+        const policies = [plan.policy, ...plan.rules.flatMap((compiled) => compiled.policies)];
+        const explained = explainPlan(documents, caller, service);
+        return (
+          documents.length === inputs.length &&
+          JSON.stringify(planService(documents.toReversed(), caller, service)) === JSON.stringify(plan) &&
+          policies.every(
+            ({ timeouts: { requestMs, backendRequestMs } }) => requestMs === 0 || backendRequestMs <= requestMs,
+          ) &&
+          plan.rules.every(
+            (compiled) => compiled.policies.length === compiled.backends.length && compiled.matches.length === 1,
+          ) &&
+          parseDuration(explained.policy.timeouts.request.value) === plan.policy.timeouts.requestMs &&
+          explained.policy.retries.attempts.value === plan.policy.retries.attempts &&
+          explained.rules.length === plan.rules.length &&
+          checkConsistency(documents).every(({ code }) => code === 'OTR_INCONSISTENT')
+        );
+      },
+    ),
+    { ...SEED, numRuns: 500 },
+  );
+});
+
+t.test('names and durations: no text throws, what is written reads back', async () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: 'binary' }),
+      (text) => serviceFromHost(text) === serviceFromHost(text.toUpperCase()) || /[^\0-\x7f]/.test(text),
+    ),
+    SEED,
+  );
+  fc.assert(
+    fc.property(fc.nat({ max: 10 ** 9 }), (ms) => parseDuration(formatDuration(ms)) === ms),
+    SEED,
+  );
+});

@@ -1,0 +1,60 @@
+// The control plane's configuration: defaults, file, environment, and the rule that an open address needs tokens.
+
+import t from 'tap';
+import { loadControlPlaneConfig } from '../../../control-plane/config.ts';
+
+const load = (text: string | null, env: Record<string, string> = {}) =>
+  loadControlPlaneConfig({ ...(text === null ? {} : { file: 'cp.yaml' }), env, readFile: () => text ?? '' });
+const problemsOf = (text: string | null, env: Record<string, string> = {}) => {
+  const loaded = load(text, env);
+  return loaded.ok ? [] : loaded.problems.map(({ code, path }) => `${code} ${path}`);
+};
+
+t.test('nothing has to be said', async (t) => {
+  const defaults = {
+    listen: { host: '127.0.0.1', port: 9700 },
+    store: { kind: 'sqlite', path: './state/policies.db' },
+    registry: { listen: { host: '127.0.0.1', port: 8500 } },
+    auth: null,
+    log: { level: 'info' },
+  };
+  t.same(load(null), { ok: true, value: defaults });
+  t.same(load('# nothing\n'), { ok: true, value: defaults });
+});
+
+t.test('file and variables', async (t) => {
+  const file =
+    'listen: 0.0.0.0:9700\nstore: { sqlite: /data/p.db }\nregistry: false\nauth: { tokensFile: tokens.yaml }\nlog: { level: debug }\n';
+  t.match(load(file), {
+    ok: true,
+    value: {
+      listen: { host: '0.0.0.0' },
+      store: { path: '/data/p.db' },
+      registry: null,
+      auth: { tokensFile: 'tokens.yaml' },
+      log: { level: 'debug' },
+    },
+  });
+  const env = {
+    OUTRIGGER_LISTEN: '127.0.0.1:0',
+    OUTRIGGER_STORE_SQLITE: 'x.db',
+    OUTRIGGER_REGISTRY_LISTEN: '127.0.0.1:0',
+    OUTRIGGER_TOKEN: 'cli',
+  };
+  t.match(load(file, env), {
+    ok: true,
+    value: { listen: { port: 0 }, store: { path: 'x.db' }, registry: { listen: { port: 0 } } },
+  });
+});
+
+t.test('an address off loopback without tokens, one port twice, unknown keys', async (t) => {
+  t.same(problemsOf('listen: 0.0.0.0:9700'), ['OTR_INCONSISTENT listen']);
+  t.same(problemsOf(null, { OUTRIGGER_LISTEN: '[::]:9700' }), ['OTR_INCONSISTENT OUTRIGGER_LISTEN']);
+  for (const host of ['127.0.0.1', 'localhost', '[::1]', '127.1.2.3']) t.same(problemsOf(`listen: "${host}:9700"`), []);
+  t.same(problemsOf('listen: 127.0.0.1:8500'), ['OTR_DUPLICATE registry.listen']);
+  t.same(problemsOf('store: { postgres: x }\nauth: {}\n', { OUTRIGGER_REGISTRY: 'true' }), [
+    'OTR_UNKNOWN_KEY store.postgres',
+    'OTR_MISSING auth.tokensFile',
+    'OTR_TYPE OUTRIGGER_REGISTRY',
+  ]);
+});
