@@ -1,5 +1,5 @@
 // From a request to the service and policy it goes under: listener → service → route rule → backend → permission. Answers
-// with a value; nothing here waits or writes.
+// with a value; the one wait of the request path, for discovery, is here too.
 
 import { serviceFromHost } from '#contract/names.ts';
 import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy.ts';
@@ -108,4 +108,21 @@ function fieldOf(head: RequestHead, wanted: string): string | null {
     found = found === null ? (head.fields[index + 1] as string) : `${found}, ${head.fields[index + 1]}`;
   }
   return found;
+}
+
+/** First use of an undeclared service: how long a request waits for discovery. */
+const DISCOVER_MS = 500;
+
+/** Calls `then` once, when discovery has ended either way or has taken too long. Only ever at the first use of a service. */
+export function awaitDiscovery(discovery: Promise<void>, then: () => void): void {
+  let isDecided = false;
+  const decide = () => {
+    clearTimeout(timer);
+    if (isDecided) return;
+    isDecided = true;
+    then();
+  };
+  const timer = setTimeout(decide, DISCOVER_MS);
+  // A failure is told by discovery itself; here it only means that the service is still unknown.
+  discovery.then(decide, decide);
 }

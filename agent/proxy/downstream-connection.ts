@@ -8,6 +8,7 @@ import { Exchange } from './exchange.ts';
 import { BodyReader, joinRanges } from './http1/body-reader.ts';
 import { type Fault, REQUEST_LIMITS } from './http1/fields.ts';
 import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
+import { recordEnd } from './request-record.ts';
 import { composeRescue } from './rescue.ts';
 import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
 import type { Tunnel } from './tunnel.ts';
@@ -245,19 +246,11 @@ export class DownstreamConnection implements DeadlineHolder {
 
   /** A head that cannot be trusted: nothing of it went anywhere, nothing behind it is read. */
   #refuse({ reason, message }: Fault): void {
-    const { clock, metrics, direction, service, accessLog, nextRequestId } = this.#scope;
     const status = REASON_STATUS[reason] ?? 400;
-    this.write(
-      composeRescue({ reason, message, service: '', isHead: false, mustClose: true, epochMs: clock.epochMs() }),
-    );
-    const source = direction === 'outbound' ? service : 'unknown';
-    const edge = metrics.edge(direction, source, 'unknown');
-    edge.begin();
-    edge.end(reason, status, 0);
-    accessLog.write({
-      direction,
-      source,
-      destination: 'unknown',
+    const epochMs = this.#scope.clock.epochMs();
+    this.write(composeRescue({ reason, message, service: '', isHead: false, mustClose: true, epochMs }));
+    recordEnd(this.#scope, null, {
+      destination: '',
       method: '',
       path: '',
       status,
@@ -267,7 +260,7 @@ export class DownstreamConnection implements DeadlineHolder {
       bytesOut: 0,
       endpoint: null,
       attempts: 0,
-      requestId: nextRequestId(),
+      requestId: this.#scope.nextRequestId(),
       retryReason: null,
     });
     this.#linger();

@@ -100,10 +100,12 @@ export class Pools {
     isFresh: boolean,
     isPinned: boolean,
   ): UpstreamConnection | null {
-    let pool = this.#pools.get(view.endpoint.id);
+    // The application may be a static endpoint of its own caller as well; the two live and die apart.
+    const key = isPinned ? `app ${view.endpoint.id}` : view.endpoint.id;
+    let pool = this.#pools.get(key);
     if (pool === undefined) {
       pool = new EndpointPool(service, isPinned, this.#deadlines);
-      this.#pools.set(view.endpoint.id, pool);
+      this.#pools.set(key, pool);
     }
     if (isFresh) pool.closeIdle();
     return pool.takeIdle(sink) ?? pool.open(view, policy, sink);

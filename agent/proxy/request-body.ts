@@ -1,6 +1,7 @@
 // The part of a request's body that is kept so that another attempt can send it again. Beyond REPLAY_BYTES nothing is kept
 // and the request can be tried once.
 
+import type { Socket } from 'node:net';
 import { BUFFER_BYTES } from './scope.ts';
 
 const REPLAY_BYTES = BUFFER_BYTES;
@@ -52,9 +53,16 @@ export class RequestBody {
     this.#keptBytes = 0;
   }
 
-  /** Head and all that has come, as one string, or null when that is too much for one. */
-  inline(head: string): string | null {
-    if (this.#keptBytes > INLINE_BYTES) return null;
+  /** Writes the head and all that has come, together; false when the socket wants a pause. */
+  writeAll(socket: Socket, head: string): boolean {
+    const hasRoom =
+      this.#keptBytes > INLINE_BYTES ? this.#writeApart(socket, head) : socket.write(this.#inline(head), 'latin1');
+    // A body larger than the limit went out once and cannot be sent a second time.
+    if (this.#keptBytes > REPLAY_BYTES) this.release();
+    return hasRoom;
+  }
+
+  #inline(head: string): string {
     let text = head;
     for (const piece of this.#pieces) {
       const data = piece.toString('latin1');
@@ -63,12 +71,27 @@ export class RequestBody {
     return this.isChunked && this.isWhole ? `${text}0\r\n\r\n` : text;
   }
 
-  get pieces(): readonly Buffer[] {
-    return this.#pieces;
+  #writeApart(socket: Socket, head: string): boolean {
+    socket.cork();
+    socket.write(head, 'latin1');
+    for (const piece of this.#pieces) this.writePiece(socket, piece);
+    if (this.isWhole) this.writeEnd(socket);
+    socket.uncork();
+    return !socket.writableNeedDrain;
   }
 
-  /** After everything kept was written once: a body larger than the limit cannot be sent a second time. */
-  settle(): void {
-    if (this.#keptBytes > REPLAY_BYTES) this.release();
+  /** One piece in the request's framing; false when the socket wants a pause. */
+  writePiece(socket: Socket, piece: Buffer): boolean {
+    if (!this.isChunked) return socket.write(piece);
+    socket.cork();
+    socket.write(`${piece.length.toString(16)}\r\n`, 'latin1');
+    socket.write(piece);
+    socket.write('\r\n', 'latin1');
+    socket.uncork();
+    return !socket.writableNeedDrain;
+  }
+
+  writeEnd(socket: Socket): void {
+    if (this.isChunked) socket.write('0\r\n\r\n', 'latin1');
   }
 }

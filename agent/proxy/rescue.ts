@@ -1,6 +1,28 @@
 // The agent's own answers: one table from reason to status lives in core/reason.ts; here is what such an answer looks like.
 
+import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason } from '../core/reason.ts';
+
+/** Kinds of outcome that leave the agent to answer when no retry follows. */
+type FailedKind = Exclude<OutcomeKind, 'response' | 'canceled'>;
+
+export const REASON_OF_OUTCOME: Readonly<Record<FailedKind, Reason>> = {
+  connect_failure: 'upstream_connect_failure',
+  connect_timeout: 'upstream_connect_timeout',
+  reset: 'upstream_reset',
+  protocol_error: 'upstream_protocol_error',
+  timeout: 'upstream_timeout',
+  overflow: 'upstream_overflow',
+};
+
+export const SENTENCE_OF_OUTCOME: Readonly<Record<FailedKind, string>> = {
+  connect_failure: 'an endpoint could not be connected to',
+  connect_timeout: 'an endpoint did not accept a connection in time',
+  reset: 'an endpoint closed the connection before it answered',
+  protocol_error: 'an endpoint sent something that is not a valid HTTP response',
+  timeout: 'no endpoint answered in time',
+  overflow: 'the endpoint has as many connections as it may have',
+};
 
 /** Reason phrases of the statuses the agent answers with. */
 const PHRASES: Readonly<Record<number, string>> = {

@@ -14,7 +14,6 @@ const INLINE_BYTES = 8192;
 
 export interface RelayFacts {
   readonly isHttp10: boolean;
-  readonly isHead: boolean;
   readonly mustClose: boolean;
   readonly isAgentTrusted: boolean;
   readonly changes: HeaderChanges | null;

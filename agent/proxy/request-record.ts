@@ -1,0 +1,56 @@
+// The one access record and the one edge entry of a request, whether it was served, refused or never understood.
+
+import type { RequestResult } from '../core/reason.ts';
+import type { Edge } from '../telemetry/metrics.ts';
+import type { ProxyScope } from './scope.ts';
+
+/** Label of requests that reached no service: one word, so that no caller can make metric series. */
+const UNKNOWN = 'unknown';
+
+export interface RequestEnd {
+  readonly destination: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly result: RequestResult;
+  readonly durationMs: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly endpoint: string | null;
+  readonly attempts: number;
+  readonly requestId: string;
+  readonly retryReason: string | null;
+}
+
+/** The edge that a request to `destination` counts on, already told of its begin. */
+export function beginEdge(scope: ProxyScope, destination: string): Edge {
+  const edge = scope.metrics.edge(scope.direction, sourceOf(scope), destination === '' ? UNKNOWN : destination);
+  edge.begin();
+  return edge;
+}
+
+/** @param edge  from beginEdge; null for a request that ended before it was known where it wanted to go */
+export function recordEnd(scope: ProxyScope, edge: Edge | null, end: RequestEnd): void {
+  (edge ?? beginEdge(scope, '')).end(end.result, end.status, end.durationMs);
+  scope.accessLog.write({
+    direction: scope.direction,
+    source: sourceOf(scope),
+    destination: end.destination === '' ? UNKNOWN : end.destination,
+    method: end.method,
+    path: end.path,
+    status: end.status,
+    result: end.result,
+    durationMs: end.durationMs,
+    bytesIn: end.bytesIn,
+    bytesOut: end.bytesOut,
+    endpoint: end.endpoint,
+    attempts: end.attempts,
+    requestId: end.requestId,
+    retryReason: end.retryReason,
+  });
+}
+
+/** Callers of the inbound side are not known before mutual TLS. */
+function sourceOf(scope: ProxyScope): string {
+  return scope.direction === 'outbound' ? scope.service : UNKNOWN;
+}
