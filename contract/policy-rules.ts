@@ -20,6 +20,7 @@ export const POLICY_RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['baseWithinMaxEjection', (value) => baseWithinMaxEjection(value as NonNullable<Sections['outlierDetection']>)],
   ['headerNamedOnce', (value) => headerNamedOnce(value as ModifierSpec)],
   ['filterMatchesType', (value) => filterMatchesType(value as FilterSpec)],
+  ['givenNamesApart', (value) => givenNamesApart(value as readonly RouteRuleSpec[])],
   ['someWeight', (value) => someWeight(value as NonNullable<RouteRuleSpec['backendRefs']>)],
   ['parentIsSelf', (value) => parentIsSelf(value as { metadata: { name: string }; spec: HTTPRouteSpec })],
   ['onePath', (value) => onePath(value as PermissionSpec['http'])],
@@ -78,6 +79,16 @@ function filterMatchesType({ type, requestHeaderModifier, responseHeaderModifier
 function someWeight(backends: NonNullable<RouteRuleSpec['backendRefs']>): Problem[] {
   const total = backends.reduce((sum, { weight = 1 }) => sum + weight, 0);
   return total > 0 ? [] : [{ code: 'OTR_RANGE', path: '', message: 'weights must add up to more than 0, found 0' }];
+}
+
+/** A rule called `rule-2` would share its name with a nameless second one. */
+function givenNamesApart(rules: readonly RouteRuleSpec[]): Problem[] {
+  const nameless = new Set(rules.flatMap(({ name }, index) => (name === undefined ? [`rule-${index + 1}`] : [])));
+  return rules.flatMap(({ name }, index): Problem[] => {
+    if (name === undefined || !nameless.has(name)) return [];
+    const message = `must differ from the name of a nameless rule, found ${name}`;
+    return [{ code: 'OTR_DUPLICATE', path: `${pathTo('', index)}.name`, message }];
+  });
 }
 
 function parentIsSelf({ metadata, spec }: { metadata: { name: string }; spec: HTTPRouteSpec }): Problem[] {

@@ -192,6 +192,7 @@ export const HTTPRouteSchema = Type.Object(
         rules: Type.Array(Rule, {
           minItems: 1,
           maxItems: 1_000,
+          'x-rules': ['givenNamesApart'],
           'x-unique': 'name',
           ...notes({ means: 'Exact path before longest prefix, then method, then more headers, then document order.' }),
         }),

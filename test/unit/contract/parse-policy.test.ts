@@ -182,6 +182,8 @@ t.test('limits: size, depth, rules, and no more problems than anyone reads', asy
   });
   t.same(problemsOf(rules(1_000)), []);
   t.same(problemsOf(rules(1_001)), ['OTR_RANGE spec.rules']);
+  const clash = { ...many, spec: { ...many.spec, rules: [{ name: 'rule-2' }, {}] } };
+  t.same(problemsOf(clash), ['OTR_DUPLICATE spec.rules[0].name'], 'the second rule is rule-2 already');
   t.equal(
     problemsOf(policy(Object.fromEntries(Array.from({ length: 5_000 }, (_, index) => [`k${index}`, 0])))).length,
     200,
