@@ -16,8 +16,8 @@ import {
   type UpstreamConfig,
 } from '../../agent/discovery/discovery.ts';
 import { createLastKnownGood } from '../../agent/discovery/last-known-good.ts';
-import { createStateFile } from '../../agent/state-file.ts';
 import { DEFAULT_WATCH_TIMING } from '../../agent/discovery/watcher.ts';
+import { createStateFile } from '../../agent/state-file.ts';
 import { type Teardown, temporaryFolder, until } from '../support/processes.ts';
 import { consulOrFail, startConsul } from '../support/real-consul.ts';
 import { answerHealth, healthEntry, type Script, startScriptedConsul } from '../support/scripted-consul.ts';
