@@ -1,9 +1,9 @@
 // Configuration → createAgent → signals. Nothing else.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
 import type { Problem } from '#contract/problem.ts';
-import { formatProblems } from '#contract/problem-text.ts';
+import { formatProblems, readSources } from '#contract/problem-text.ts';
 import { createAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
 import { loadLocalPolicies } from './sync/local-policies.ts';
@@ -53,9 +53,7 @@ function readFile(path: string): string {
 }
 
 function refuse(problems: readonly Problem[]): void {
-  const files = new Set(problems.flatMap(({ file }) => (file === undefined ? [] : [file])));
-  const sources = new Map([...files].filter(existsSync).map((file) => [file, readFile(file)]));
-  process.stderr.write(`${formatProblems(problems, { sources })}\n`);
+  process.stderr.write(`${formatProblems(problems, { sources: readSources(problems, readFile) })}\n`);
   process.exitCode = 2;
 }
 

@@ -25,6 +25,27 @@ export function formatProblems(
   return problems.map((problem) => blockOf(problem, options.sources)).join('\n\n');
 }
 
+/**
+ * The texts that formatProblems quotes: each file that a problem names, read once.
+ *
+ * @param readFile  the file's text; may throw, and then its problems are printed without the line
+ */
+export function readSources(
+  problems: readonly Problem[],
+  readFile: (path: string) => string,
+): ReadonlyMap<string, string> {
+  const sources = new Map<string, string>();
+  for (const { file } of problems) {
+    if (file === undefined || sources.has(file)) continue;
+    try {
+      sources.set(file, readFile(file));
+    } catch {
+      // The file itself is the problem then, and it is already said.
+    }
+  }
+  return sources;
+}
+
 function blockOf(problem: Problem, sources: ReadonlyMap<string, string> | undefined): string {
   const place = [problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(':');
   const rows = [

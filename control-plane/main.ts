@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
-import { formatProblems } from '#contract/problem-text.ts';
+import { formatProblems, readSources } from '#contract/problem-text.ts';
 import { loadControlPlaneConfig } from './config.ts';
 import { createControlPlane } from './control-plane.ts';
 
@@ -22,10 +22,11 @@ export async function runControlPlane({ configFile, env }: RunOptions): Promise<
   const config = loadControlPlaneConfig({
     ...(configFile === null ? {} : { file: configFile }),
     env,
-    readFile: (path: string) => readFileSync(path, 'utf8'),
+    readFile,
   });
   if (!config.ok) {
-    process.stderr.write(`${formatProblems(config.problems)}\n`);
+    const sources = readSources(config.problems, readFile);
+    process.stderr.write(`${formatProblems(config.problems, { sources })}\n`);
     process.exitCode = EXIT_USAGE;
     return;
   }
@@ -41,6 +42,10 @@ export async function runControlPlane({ configFile, env }: RunOptions): Promise<
     process.exitCode = EXIT_FAILED;
     grace.uninstall();
   }
+}
+
+function readFile(path: string): string {
+  return readFileSync(path, 'utf8');
 }
 
 if (import.meta.main) {

@@ -35,9 +35,9 @@ export interface ConsulOptions {
   readonly configFiles?: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** Path of a Consul binary: OUTRIGGER_CONSUL, then what scripts/install-consul.sh unpacks, then PATH; null when there is none. */
+/** Path of a Consul binary: OUTRIGGER_TEST_CONSUL, then what scripts/install-consul.sh unpacks, then PATH; null when there is none. */
 export function findConsul(): string | null {
-  const told = process.env.OUTRIGGER_CONSUL;
+  const told = process.env.OUTRIGGER_TEST_CONSUL;
   const onPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'consul'));
   const candidates = [...(told === undefined ? [] : [told]), join(ROOT, '.consul/usr/bin/consul'), ...onPath];
   return candidates.find(isExecutable) ?? null;
@@ -56,7 +56,7 @@ function isExecutable(path: string): boolean {
 export function consulOrFail(t: Test): string | null {
   const binary = findConsul();
   if (binary !== null) return binary;
-  const message = 'no consul binary: run scripts/install-consul.sh or set OUTRIGGER_CONSUL';
+  const message = 'no consul binary: run scripts/install-consul.sh or set OUTRIGGER_TEST_CONSUL';
   if (process.env.CI === 'true') t.fail(message);
   else t.comment(`SKIPPED, ${message}`);
   return null;
@@ -69,7 +69,7 @@ export function consulOrFail(t: Test): string | null {
  */
 export async function startConsul(t: Test, options: ConsulOptions = {}): Promise<RealConsul> {
   const binary = findConsul();
-  if (binary === null) throw new Error('no consul binary: run scripts/install-consul.sh or set OUTRIGGER_CONSUL');
+  if (binary === null) throw new Error('no consul binary: run scripts/install-consul.sh or set OUTRIGGER_TEST_CONSUL');
   const folder = await mkdtemp(join(tmpdir(), 'outrigger-consul-'));
   const dataDir = join(folder, 'data');
   const ports = await freePorts(3);
