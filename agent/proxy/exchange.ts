@@ -5,7 +5,6 @@
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
 import { pickEndpoint } from '../core/pick.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
-import { decideRetry, isStaleConnection } from '../core/retry/decide.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import { Attempt } from './attempt.ts';
@@ -19,12 +18,12 @@ import { RequestBody } from './request-body.ts';
 import { beginEdge, recordEnd } from './request-record.ts';
 import { composeOptionsAnswer, composeRescue, REASON_OF_OUTCOME, SENTENCE_OF_OUTCOME } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
+import { Retries } from './retries.ts';
 import type { ProxyScope } from './scope.ts';
 import { Tunnel } from './tunnel.ts';
 import type { UpstreamConnection, UpstreamSink } from './upstream-connection.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 export class Exchange implements UpstreamSink {
   readonly #scope: ProxyScope;
@@ -33,7 +32,6 @@ export class Exchange implements UpstreamSink {
   readonly #body: RequestBody;
   readonly #startedAt: number;
   readonly #requestId: string;
-  readonly #hasIdempotencyKey: boolean;
   #isOver = false;
   #edge: Edge | null = null;
   /** Known destination, `''` before. */
@@ -42,10 +40,7 @@ export class Exchange implements UpstreamSink {
   #requestText = '';
   #deadlineAt = NEVER;
   #attempt: Attempt | null = null;
-  #attempts = 0;
-  readonly #tried: EndpointView[] = [];
-  #hasRepeatedStale = false;
-  #retryReason: string | null = null;
+  readonly #retries: Retries;
   #relay: ResponseRelay | null = null;
 
   constructor(scope: ProxyScope, down: DownstreamConnection, head: RequestHead) {
@@ -55,7 +50,7 @@ export class Exchange implements UpstreamSink {
     this.#body = new RequestBody(head.framing === BODY_CHUNKED);
     this.#startedAt = scope.clock.now();
     this.#requestId = chooseRequestId(head, scope.nextRequestId);
-    this.#hasIdempotencyKey = head.fields.includes('idempotency-key');
+    this.#retries = new Retries(head);
   }
 
   // ---- route, permission, limits ----
@@ -111,14 +106,14 @@ export class Exchange implements UpstreamSink {
     const { view, policy } = destination;
     const { clock, pools, random, route } = this.#scope;
     const now = clock.now();
-    const endpoint = again ?? pickEndpoint(view, now, random, this.#tried);
+    const endpoint = again ?? pickEndpoint(view, now, random, this.#retries.tried);
     if (endpoint === null) {
       this.#rescue('no_healthy_upstream', `${view.service} has no endpoint`);
       return;
     }
     const attempt = new Attempt(endpoint, now);
     this.#attempt = attempt;
-    this.#attempts += 1;
+    this.#retries.attempts += 1;
     const connection = pools.acquire(view.service, endpoint, policy, this, again !== null, route.kind === 'inbound');
     attempt.connection = connection;
     if (connection === null) this.#judgeFailure('overflow');
@@ -185,7 +180,7 @@ export class Exchange implements UpstreamSink {
     if (head.status >= 400 && this.#isRetried(attempt.outcome('response', clock.now()), destination)) {
       this.#endAttempt('response');
       connection.discard(deadlines.now);
-      this.#tried.push(attempt.endpoint);
+      this.#retries.tried.push(attempt.endpoint);
       this.#try(destination, null);
       return;
     }
@@ -209,7 +204,7 @@ export class Exchange implements UpstreamSink {
       isAgentTrusted: this.#scope.direction === 'outbound',
       changes: destination.responseChanges,
       endpoint: destination.policy.exposeEndpoint ? attempt.address : null,
-      attempts: this.#attempts,
+      attempts: this.#retries.attempts,
     });
   }
 
@@ -230,43 +225,17 @@ export class Exchange implements UpstreamSink {
     if (destination === null || this.#attempt === null || kind === 'response' || kind === 'canceled') return;
     const { endpoint } = this.#attempt;
     const outcome = this.#endAttempt(kind);
-    if (outcome !== null && isStaleConnection(outcome) && this.#mayRepeatStale()) {
-      this.#hasRepeatedStale = true;
-      this.#noteRetry('stale_connection');
-      this.#try(destination, endpoint);
-    } else if (outcome !== null && this.#isRetried(outcome, destination)) {
-      this.#tried.push(endpoint);
+    if (outcome === null) return;
+    if (this.#retries.repeatsStale(outcome, this.#body.isReplayable, this.#edge)) this.#try(destination, endpoint);
+    else if (this.#isRetried(outcome, destination)) {
+      this.#retries.tried.push(endpoint);
       this.#try(destination, null);
     } else this.#rescue(REASON_OF_OUTCOME[kind], `${destination.view.service}: ${SENTENCE_OF_OUTCOME[kind]}`);
   }
 
-  /** A kept connection that turned out closed costs nobody's budget, but is repeated once only, and never a POST. */
-  #mayRepeatStale(): boolean {
-    if (this.#hasRepeatedStale || !this.#body.isReplayable) return false;
-    return this.#hasIdempotencyKey || SAFE_TO_REPEAT.has(this.#head.method);
-  }
-
   #isRetried(outcome: Outcome, destination: Destination): boolean {
     const now = this.#scope.clock.now();
-    const verdict = decideRetry(outcome, destination.policy, {
-      method: this.#head.method,
-      hasIdempotencyKey: this.#hasIdempotencyKey,
-      isReplayable: this.#body.isReplayable,
-      attemptsDone: this.#attempts - (this.#hasRepeatedStale ? 1 : 0),
-      msLeft: this.#deadlineAt - now,
-    });
-    if (!verdict.retry) return false;
-    if (!destination.view.stats.retryBudget.tryWithdraw(now)) {
-      this.#edge?.budgetExhausted();
-      return false;
-    }
-    this.#noteRetry(verdict.reason);
-    return true;
-  }
-
-  #noteRetry(reason: string): void {
-    this.#retryReason = reason;
-    this.#edge?.retry(reason);
+    return this.#retries.allows(outcome, destination, this.#body.isReplayable, now, this.#deadlineAt, this.#edge);
   }
 
   // ---- relay ----
@@ -413,9 +382,9 @@ export class Exchange implements UpstreamSink {
       bytesIn: this.#body.receivedBytes,
       bytesOut: this.#relay?.bytesOut ?? 0,
       endpoint: this.#attempt?.address ?? null,
-      attempts: this.#attempts,
+      attempts: this.#retries.attempts,
       requestId: this.#requestId,
-      retryReason: this.#retryReason,
+      retryReason: this.#retries.reason,
     });
     this.#down.onExchangeDone(mustClose);
   }
