@@ -64,7 +64,10 @@ export function startProcesses(topology: Topology, folder: string): DemoProcesse
     failed,
     async stop() {
       isStopping = true;
-      await Promise.all(children.map((child) => child.stop(STOP_DEADLINE_MS)));
+      // The registry goes last: agents leave it before they end.
+      const [controlPlane, ...others] = children;
+      await Promise.all(others.map((child) => child.stop(STOP_DEADLINE_MS)));
+      await controlPlane?.stop(STOP_DEADLINE_MS);
     },
   };
 }
