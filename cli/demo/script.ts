@@ -56,7 +56,7 @@ export function buildScript(durationMs: number, breaks: Break | null, round: num
           fault(8, breaks.instance, breaks.mode, `${breaks.instance} breaks: ${breaks.mode}`),
           fault(30, breaks.instance, 'ok', `${breaks.instance} is well again`),
         ];
-  const policy = round % 2 === 0 ? 'roundRobin' : 'peakEwma';
+  const policy = round % 2 === 0 ? 'peakEwma' : 'roundRobin';
   return [
     ...faults,
     {
@@ -77,12 +77,14 @@ export function initialPolicies(durationMs: number): PolicyInput[] {
       kind: 'MeshDefaults',
       metadata: { name: 'global' },
       spec: {
+        // Every endpoint gets its turn, so that a fault shows at once; peakEwma would soon hardly ask the one that fails.
+        loadBalancer: { policy: 'roundRobin' },
         // Everything in the demo is a GET, so a 500 may be asked again elsewhere.
         retries: { attempts: 2, on: ['connectFailure', 'reset', 'timeout', '5xx'] },
         outlierDetection: { interval: '1s', baseEjectionTime: `${base}s`, maxEjectionTime: `${base * 2}s` },
       },
     },
-    paymentsPolicy('peakEwma'),
+    paymentsPolicy('roundRobin'),
   ];
 }
 
