@@ -2,6 +2,7 @@
 // fields, never copied: client copies go first, the agent's own values come after.
 
 import type { HeaderChanges } from '#contract/policy.ts';
+import { isFieldName, isFieldValue } from './http1/char-tables.ts';
 import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
@@ -27,11 +28,16 @@ function isAgentField(name: string): boolean {
   return name === 'x-real-ip' || name.startsWith('x-forwarded-') || name.startsWith('x-outrigger-');
 }
 
+/** Value of the first field with this name, or null. Names are at even places: a value may spell a name. */
+export function firstValue(fields: readonly string[], name: string): string | null {
+  for (let index = 0; index < fields.length; index += 2) if (fields[index] === name) return fields[index + 1] as string;
+  return null;
+}
+
 /** The request id to use: the client's when it is harmless, so that a trace can be followed through the app, else a new one. */
 export function chooseRequestId(head: RequestHead, next: () => string): string {
-  const at = head.fields.indexOf('x-request-id');
-  const value = at >= 0 && at % 2 === 0 ? (head.fields[at + 1] as string) : '';
-  return value !== '' && REQUEST_ID.test(value) ? value : next();
+  const value = firstValue(head.fields, 'x-request-id');
+  return value !== null && REQUEST_ID.test(value) ? value : next();
 }
 
 export interface RequestFacts {
@@ -117,6 +123,9 @@ export function applyChanges(fields: readonly string[], changes: HeaderChanges):
     const name = fields[index] as string;
     if (!replaced.has(name)) keep(name, fields[index + 1] as string);
   }
-  for (const { name, value } of [...changes.set, ...changes.add]) if (!UNTOUCHABLE.has(name)) keep(name, value);
+  for (const { name, value } of [...changes.set, ...changes.add]) {
+    // Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150).
+    if (!UNTOUCHABLE.has(name) && isFieldName(name) && isFieldValue(value)) keep(name, value);
+  }
   return result;
 }

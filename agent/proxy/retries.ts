@@ -6,6 +6,7 @@ import { decideRetry, isStaleConnection } from '../core/retry/decide.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Destination } from './destination.ts';
+import { firstValue } from './headers.ts';
 import type { RequestHead } from './http1/request-head.ts';
 
 const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -23,7 +24,7 @@ export class Retries {
 
   constructor(head: RequestHead) {
     this.#method = head.method;
-    this.#hasIdempotencyKey = head.fields.includes('idempotency-key');
+    this.#hasIdempotencyKey = firstValue(head.fields, 'idempotency-key') !== null;
   }
 
   /**

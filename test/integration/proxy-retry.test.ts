@@ -1,6 +1,7 @@
 // Failing upstreams over real sockets: what is repeated where, what is not, and what the caller is told.
 
-import { createServer } from 'node:net';
+import { spawn } from 'node:child_process';
+import { connect, createServer } from 'node:net';
 import t from 'tap';
 import { OK, startOrigin } from '../support/origin.ts';
 import { policyWith, startRig } from '../support/proxy-rig.ts';
@@ -129,6 +130,29 @@ t.test('U3 U8 a silent upstream: the attempt times out and another endpoint answ
   rig.setService('a', [silent.port], policyWith({ timeouts: { backendRequestMs: 100, requestMs: 150 } }));
   t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 504 [\s\S]*upstream_timeout/);
   t.equal(silent.open(), 0, 'what timed out is closed');
+});
+
+t.test('U9 U15 an endpoint that accepts no connection costs the connect timeout, then another answers', async (t) => {
+  // A stopped process with a full accept queue: the kernel drops further SYNs, as a black hole would.
+  const script =
+    "require('net').createServer().listen({port:0,host:'127.0.0.1',backlog:1},function(){process.send(this.address().port)})";
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const port = await new Promise<number>((resolve) => child.once('message', (message) => resolve(Number(message))));
+  child.kill('SIGSTOP');
+  for (let round = 0; round < 4; round += 1) {
+    const filler = connect(port, '127.0.0.1');
+    filler.on('error', () => {});
+    t.teardown(() => filler.destroy());
+  }
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const good = await startOrigin(t);
+  const policy = policyWith({ loadBalancer: roundRobin, timeouts: { connectMs: 150 } });
+  const rig = await startRig(t, { a: [port, good.port] }, { policy });
+  t.match(await exchangeRaw(t, rig.port, ask('POST', 'Content-Length: 1\r\n', 'x')), /^HTTP\/1.1 200 /);
+  t.same(rig.attempts, ['connect_timeout', 'response']);
+  rig.setService('a', [port], policy);
+  t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 503 [\s\S]*upstream_connect_timeout/);
 });
 
 t.test('I19 a head that stalls is 504, a body that stalls ends the client', async (t) => {

@@ -32,8 +32,20 @@ export const TARGET: Uint8Array = table(
 
 /** True when every character of `text` is a `tchar` and there is at least one. */
 export function isToken(text: string): boolean {
-  for (let index = 0; index < text.length; index += 1) if (TOKEN[text.charCodeAt(index)] !== 1) return false;
-  return text.length > 0;
+  return text.length > 0 && fits(text, TOKEN);
+}
+
+export function isFieldName(text: string): boolean {
+  return text.length > 0 && fits(text, FIELD_NAME);
+}
+
+export function isFieldValue(text: string): boolean {
+  return fits(text, FIELD_VALUE);
+}
+
+function fits(text: string, flags: Uint8Array): boolean {
+  for (let index = 0; index < text.length; index += 1) if (flags[text.charCodeAt(index)] !== 1) return false;
+  return true;
 }
 
 /** Value of a hexadecimal digit, or -1. */
