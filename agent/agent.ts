@@ -74,6 +74,7 @@ export function createAgent(options: AgentOptions): Agent {
   const mesh = new Mesh({ caller: service, clock, random, onEvent });
   const pools = new Pools({ clock });
   const metrics = new Metrics({
+    clock,
     version: softwareVersion,
     sources: {
       snapshot: () => mesh.snapshot,
