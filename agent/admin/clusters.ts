@@ -1,0 +1,79 @@
+// What /clusters shows: every service and endpoint as the request path sees them. Pure; reads one snapshot.
+
+import type { EndpointReport, ServiceReport } from '#contract/frames.ts';
+import type { EndpointView } from '../core/snapshot.ts';
+import type { AdminOptions } from './options.ts';
+
+/** The part of the options that is read here. */
+export type ClusterSources = Pick<AdminOptions, 'snapshot' | 'discovery' | 'connectionsOf' | 'clock'>;
+
+export interface ClusterView extends Omit<ServiceReport, 'source'> {
+  readonly source: string;
+  /** Requests in flight to the whole service. */
+  readonly inFlight: number;
+}
+
+export function clusters(sources: ClusterSources): ClusterView[] {
+  const facts = new Map(sources.discovery().map((one) => [one.service, one]));
+  return [...sources.snapshot().services.values()].map((view) => {
+    const known = facts.get(view.service);
+    return {
+      service: view.service,
+      source: known?.source ?? 'none',
+      ageMs: known?.ageMs ?? null,
+      holding: known?.holding ?? null,
+      isPanicking: view.isPanicking,
+      inFlight: view.stats.inFlight,
+      endpoints: view.endpoints.map((endpoint) => endpointView(endpoint, sources)),
+    };
+  });
+}
+
+function endpointView({ endpoint, stats }: EndpointView, { connectionsOf, clock }: ClusterSources): EndpointReport {
+  const isOut = stats.state === 'ejected' || stats.state === 'probing';
+  return {
+    id: endpoint.id,
+    address: `${endpoint.address}:${endpoint.port}`,
+    state: stats.state,
+    weight: endpoint.weight,
+    inFlight: stats.inFlight,
+    connections: connectionsOf(endpoint.id),
+    ewmaMs: stats.ewmaAt === -1 ? null : Math.round(stats.ewmaMs * 1000) / 1000,
+    attempts: stats.attempts,
+    failures: stats.failures,
+    reason: isOut ? stats.ejectionText : null,
+    ejectedUntilEpochMs: isOut ? Math.round(clock.epochMs() + stats.ejectedUntil - clock.now()) : null,
+  };
+}
+
+/** Envoy's form, one fact a line: `payments::10.0.0.7:7001::rq_active::3`. */
+export function clustersText(views: readonly ClusterView[]): string {
+  const lines: string[] = [];
+  for (const view of views) {
+    const say = (key: string, value: unknown) => lines.push(`${view.service}::${key}::${value ?? '-'}`);
+    say('source', view.source);
+    say('age_ms', view.ageMs === null ? null : Math.round(view.ageMs));
+    say('holding', view.holding);
+    say('panic', view.isPanicking);
+    say('rq_active', view.inFlight);
+    for (const endpoint of view.endpoints) {
+      const tell = (key: string, value: unknown) => say(`${endpoint.address}::${key}`, value);
+      tell('id', endpoint.id);
+      tell('state', endpoint.state);
+      // Envoy's word for the same, so that scripts written for it find it.
+      tell('health_flags', endpoint.state === 'serving' ? 'healthy' : `/${flagOf(endpoint.state)}`);
+      tell('weight', endpoint.weight);
+      tell('cx_active', endpoint.connections);
+      tell('rq_active', endpoint.inFlight);
+      tell('rq_total', endpoint.attempts);
+      tell('rq_error', endpoint.failures);
+      tell('ewma_ms', endpoint.ewmaMs);
+      tell('reason', endpoint.reason);
+    }
+  }
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function flagOf(state: EndpointReport['state']): string {
+  return state === 'draining' ? 'draining' : 'failed_outlier_check';
+}

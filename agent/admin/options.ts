@@ -1,0 +1,48 @@
+// What the admin API is given: functions only, so that it knows no other part of the agent.
+
+import type { MeshEvent } from '#contract/frames.ts';
+import type { Problem } from '#contract/problem.ts';
+import type { Clock } from '../clock.ts';
+import type { AgentConfig, HostPort } from '../config.ts';
+import type { MeshSnapshot } from '../core/snapshot.ts';
+import type { Log } from '../telemetry/log.ts';
+
+export interface AdminOptions {
+  readonly address: HostPort;
+  readonly service: string;
+  readonly agentId: string;
+  readonly softwareVersion: string;
+  readonly config: AgentConfig;
+  /** Limits of the data plane, shown in /config_dump. */
+  readonly limits: object;
+  readonly clock: Clock;
+  readonly log: Pick<Log, 'logger' | 'level' | 'setLevel' | 'droppedLines'>;
+  snapshot(): MeshSnapshot;
+  discovery(): readonly DiscoveryView[];
+  policy(): PolicyView;
+  /** Open connections by endpoint id. */
+  connectionsOf(endpointId: string): number;
+  /** Newest events, oldest first. */
+  events(): readonly MeshEvent[];
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  /** What stands against being ready, as phrases; empty when ready. */
+  notReady(): readonly string[];
+  isDraining(): boolean;
+  drain(): void;
+  failHealthcheck(isFailing: boolean): void;
+}
+
+export interface DiscoveryView {
+  readonly service: string;
+  readonly source: string;
+  readonly ageMs: number | null;
+  readonly holding: string | null;
+}
+
+export interface PolicyView {
+  readonly appliedVersion: number;
+  readonly wantedVersion: number;
+  readonly isConnected: boolean;
+  readonly problems: readonly Problem[];
+}

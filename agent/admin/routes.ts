@@ -1,0 +1,131 @@
+// The paths of the admin API, in Envoy's words. docs/admin.md lists the same set; a test compares both.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { LOG_LEVELS } from '../telemetry/log.ts';
+import { clusters, clustersText } from './clusters.ts';
+import { configDump } from './config-dump.ts';
+import type { AdminOptions } from './options.ts';
+import { sendProblem } from './problem.ts';
+
+export interface AdminRoute {
+  /** Reading is GET; whatever changes something is POST, so that no link, image or crawler can do it. */
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly about: string;
+  handle(request: FastifyRequest, reply: FastifyReply): unknown;
+}
+
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+export function adminRoutes(options: AdminOptions, limits: object): AdminRoute[] {
+  return [...readingRoutes(options, limits), ...changingRoutes(options)];
+}
+
+/** Registers all of them, and answers everything else with what there is. */
+export function serveRoutes(app: FastifyInstance, routes: readonly AdminRoute[]): void {
+  for (const { method, path, handle } of routes) app.route({ method, url: path, handler: handle });
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const known = routes.filter((route) => route.path === path).map(({ method }) => method);
+    if (known.length > 0) {
+      const allowed = known.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
+      reply.header('allow', allowed);
+      return sendProblem(reply, 405, `${path} takes ${allowed}, got ${request.method}`);
+    }
+    return sendProblem(reply, 404, 'there is no such path', {
+      paths: routes.map(({ method, path, about }) => ({ method, path, about })),
+    });
+  });
+}
+
+function readingRoutes(options: AdminOptions, limits: object): AdminRoute[] {
+  const get = (path: string, about: string, handle: AdminRoute['handle']): AdminRoute => {
+    return { method: 'GET', path, about, handle };
+  };
+  return [
+    get('/live', 'the process answers', () => ({ isLive: true })),
+    get('/ready', 'whether the application may send its calls, and if not, why not', (_request, reply) => {
+      const reasons = options.notReady();
+      if (reasons.length === 0) return { isReady: true, reasons };
+      return sendProblem(reply, 503, reasons.join('; '), { isReady: false, reasons });
+    }),
+    get('/metrics', 'Prometheus text', async (_request, reply) =>
+      reply.type(METRICS_TYPE).send(await options.metrics()),
+    ),
+    get('/clusters', 'services and endpoints, one fact a line; ?format=json', (request, reply) => {
+      const views = clusters(options);
+      return query(request, 'format') === 'json' ? views : reply.type('text/plain').send(clustersText(views));
+    }),
+    get('/config_dump', 'configuration, limits, effective policies, endpoints; secrets replaced', () =>
+      configDump(options, limits),
+    ),
+    get('/stats', 'metrics without help lines; ?filter= keeps lines that contain the text', async (request, reply) => {
+      const filter = query(request, 'filter') ?? '';
+      // A substring and not a pattern: a pattern from outside could take any time.
+      const kept = (await options.metrics()).split('\n').filter((line) => isSample(line) && line.includes(filter));
+      return reply.type('text/plain').send(kept.length === 0 ? '' : `${kept.join('\n')}\n`);
+    }),
+    get('/server_info', 'who this agent is and how long it has been up', () => serverInfo(options)),
+    get('/events', 'what happened lately, oldest first', () => ({ events: options.events() })),
+  ];
+}
+
+function changingRoutes(options: AdminOptions): AdminRoute[] {
+  const post = (path: string, about: string, handle: AdminRoute['handle']): AdminRoute => {
+    return { method: 'POST', path, about, handle };
+  };
+  const { log } = options;
+  const noteVerb = (request: FastifyRequest, verb: string) => {
+    const operator = request.headers['x-outrigger-operator'];
+    log.logger.warn({ verb, remote: request.ip, operator }, `admin: ${verb}`);
+  };
+  const healthcheck = (isFailing: boolean) => (request: FastifyRequest) => {
+    noteVerb(request, `healthcheck ${isFailing ? 'fail' : 'ok'}`);
+    options.failHealthcheck(isFailing);
+    return { isFailing };
+  };
+  return [
+    post('/logging', 'changes the log level until the next start: ?level=debug', (request, reply) => {
+      const level = LOG_LEVELS.find((one) => one === query(request, 'level'));
+      if (level === undefined) return sendProblem(reply, 400, `level must be one of ${LOG_LEVELS.join(', ')}`);
+      noteVerb(request, `log level ${log.level()} to ${level}`);
+      log.setLevel(level);
+      return { level };
+    }),
+    post('/drain', 'finishes what is in flight and asks every caller to close; there is no way back', (request) => {
+      noteVerb(request, 'drain');
+      options.drain();
+      return { isDraining: true };
+    }),
+    post('/healthcheck/fail', '/ready answers 503 until told otherwise', healthcheck(true)),
+    post('/healthcheck/ok', 'takes /healthcheck/fail back', healthcheck(false)),
+  ];
+}
+
+function serverInfo(options: AdminOptions): object {
+  const isReady = options.notReady().length === 0;
+  return {
+    service: options.service,
+    agentId: options.agentId,
+    version: options.softwareVersion,
+    nodeVersion: process.version,
+    pid: process.pid,
+    // Envoy's words for the state.
+    state: options.isDraining() ? 'DRAINING' : isReady ? 'LIVE' : 'PRE_INITIALIZING',
+    uptimeSeconds: Math.round(process.uptime()),
+    logLevel: options.log.level(),
+    droppedLogLines: options.log.droppedLines(),
+    policyVersion: options.policy().appliedVersion,
+    isControlPlaneConnected: options.policy().isConnected,
+  };
+}
+
+/** A query value; the first when it is given twice. */
+function query(request: FastifyRequest, name: string): string | null {
+  const value = (request.query as Readonly<Record<string, string | string[] | undefined>>)[name];
+  return (Array.isArray(value) ? value[0] : value) ?? null;
+}
+
+function isSample(line: string): boolean {
+  return line !== '' && !line.startsWith('#');
+}
