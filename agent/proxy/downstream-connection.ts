@@ -210,7 +210,7 @@ export class DownstreamConnection implements DeadlineHolder {
     this.#exchange = exchange;
     this.#phase = 'exchange';
     this.#input = head.next < input.length ? input.subarray(head.next) : null;
-    this.#reader.reset(head.framing);
+    this.#reader.reset(head.framing, true);
     if (this.#reader.isDone) {
       this.#setPhaseDeadline(NEVER);
       exchange.onRequestBody(null, true);

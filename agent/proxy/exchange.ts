@@ -67,6 +67,7 @@ export class Exchange implements UpstreamSink {
     const resolution = resolveDestination(this.#scope, this.#scope.mesh.snapshot, this.#head);
     if (resolution.kind === 'refused') {
       this.#service = resolution.service;
+      if (resolution.service !== '') this.#edge = beginEdge(this.#scope, resolution.service);
       this.#rescue(resolution.reason, resolution.message);
     } else if (resolution.kind === 'destination') this.#admit(resolution);
     else if (mayDiscover && this.#scope.discover !== null) {
@@ -185,7 +186,7 @@ export class Exchange implements UpstreamSink {
       return;
     }
     attempt.isHeadRelayed = true;
-    connection.deadlineAt = deadlines.now + destination.policy.timeouts.idleMs;
+    connection.deadlineAt = this.#idleDeadlineAt(destination);
     this.#relay = this.#beginRelay(destination, attempt, connection, head);
   }
 
@@ -243,7 +244,7 @@ export class Exchange implements UpstreamSink {
   onResponseBody(bytes: Buffer, ranges: readonly number[], isLast: boolean): void {
     const connection = this.#attempt?.connection ?? null;
     if (connection === null || this.#destination === null) return;
-    connection.deadlineAt = this.#scope.deadlines.now + this.#destination.policy.timeouts.idleMs;
+    connection.deadlineAt = this.#idleDeadlineAt(this.#destination);
     this.#relay?.write(bytes, ranges, isLast);
   }
 
@@ -288,21 +289,26 @@ export class Exchange implements UpstreamSink {
     if (requestMs > 0) this.#deadlineAt = this.#scope.clock.now() + requestMs;
   }
 
-  #armAttemptDeadline({ policy }: Destination, connection: UpstreamConnection): void {
-    const { backendRequestMs, idleMs } = policy.timeouts;
-    if (!this.#body.isWhole || this.#relay !== null) connection.deadlineAt = this.#scope.deadlines.now + idleMs;
+  #idleDeadlineAt({ policy }: Destination): number {
+    const { idleMs } = policy.timeouts;
+    return idleMs > 0 ? this.#scope.deadlines.now + idleMs : NEVER;
+  }
+
+  #armAttemptDeadline(destination: Destination, connection: UpstreamConnection): void {
+    const { backendRequestMs } = destination.policy.timeouts;
+    if (!this.#body.isWhole || this.#relay !== null) connection.deadlineAt = this.#idleDeadlineAt(destination);
     else {
       const attemptDeadlineAt = backendRequestMs > 0 ? this.#scope.clock.now() + backendRequestMs : NEVER;
       connection.deadlineAt = Math.min(attemptDeadlineAt, this.#deadlineAt);
     }
   }
 
-  onUpstreamDeadline(now: number): void {
+  onUpstreamDeadline(): void {
     const connection = this.#attempt?.connection ?? null;
-    if (connection === null) return;
+    if (connection === null || this.#destination === null) return;
     if (this.#relay?.isPaused === true) {
       // It is the downstream that does not take; its own write-stall limit watches over that.
-      connection.deadlineAt = now + (this.#destination?.policy.timeouts.idleMs ?? 0);
+      connection.deadlineAt = this.#idleDeadlineAt(this.#destination);
       return;
     }
     connection.destroy();

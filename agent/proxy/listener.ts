@@ -52,7 +52,8 @@ export interface ProxyListener {
 }
 
 export function createProxyListener(options: ProxyListenerOptions): ProxyListener {
-  const scope = scopeOf(options);
+  let isDraining = false;
+  const scope = scopeOf(options, () => isDraining || options.isDraining());
   const connections = new Set<DownstreamConnection>();
   let isAccepting = false;
   let onEmpty: (() => void) | null = null;
@@ -91,6 +92,7 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
       }),
     stopAccepting,
     drain: (deadlineMs) => {
+      isDraining = true;
       stopAccepting();
       for (const connection of [...connections]) connection.closeWhenIdle();
       if (connections.size === 0) return Promise.resolve();
@@ -103,20 +105,23 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
         };
       });
     },
-    close: () => {
-      stopAccepting();
-      closeAll();
-      return Promise.resolve();
-    },
+    close: () =>
+      new Promise((resolve) => {
+        if (isAccepting) server.close(() => resolve());
+        else resolve();
+        isAccepting = false;
+        closeAll();
+      }),
   };
 }
 
-function scopeOf(options: ProxyListenerOptions): ProxyScope {
+function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): ProxyScope {
   const { clock, random } = options;
   const prefix = Math.floor(random() * 2 ** 40).toString(36);
   let requests = 0;
   return {
     ...options,
+    isDraining,
     deadlines: new Deadlines(clock),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     discover: options.discover ?? null,

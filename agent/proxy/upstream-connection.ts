@@ -24,7 +24,7 @@ export interface UpstreamSink {
   /** The attempt is over without a whole response; the connection is gone. */
   onUpstreamLost(kind: OutcomeKind): void;
   onUpstreamDrain(): void;
-  onUpstreamDeadline(now: number): void;
+  onUpstreamDeadline(): void;
 }
 
 /** Raw bytes in both directions after a 101. */
@@ -33,7 +33,7 @@ export interface TunnelEnd {
   onUpstreamEnd(): void;
   onUpstreamDrain(): void;
   onUpstreamClose(): void;
-  onUpstreamDeadline(now: number): void;
+  onUpstreamDeadline(): void;
 }
 
 type State = 'connecting' | 'idle' | 'busy' | 'discarding' | 'tunnel' | 'closed';
@@ -141,10 +141,10 @@ export class UpstreamConnection implements DeadlineHolder {
     this.#pool.forget(this);
   }
 
-  onDeadline(now: number): void {
-    if (this.#state === 'tunnel') this.#tunnel?.onUpstreamDeadline(now);
+  onDeadline(): void {
+    if (this.#state === 'tunnel') this.#tunnel?.onUpstreamDeadline();
     else if (this.#state === 'connecting') this.#fail('connect_timeout');
-    else if (this.#state === 'busy') this.#sink?.onUpstreamDeadline(now);
+    else if (this.#state === 'busy') this.#sink?.onUpstreamDeadline();
     else this.destroy();
   }
 
@@ -231,7 +231,7 @@ export class UpstreamConnection implements DeadlineHolder {
       at = head.next;
       if (head.status >= 200) {
         this.#head = head;
-        this.#reader.reset(head.framing);
+        this.#reader.reset(head.framing, false);
         this.#sink?.onResponseHead(head);
         return this.#isGone() ? -1 : at;
       }

@@ -240,3 +240,67 @@ t.test('H14 a 101 that nobody asked for is a protocol error', async (t) => {
   const rig = await startRig(t, { a: [origin.port] });
   t.match(await exchangeRaw(t, rig.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 502 /);
 });
+
+t.test('J17 messages cut at every byte are relayed like whole ones', async (t) => {
+  const answers: readonly [string, RegExp][] = [
+    [
+      `HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n${OK}`,
+      /^HTTP\/1.1 103 [\s\S]*content-length: 2\r\nconnection: close\r\n\r\nok$/,
+    ],
+    [
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nX: y\r\n\r\n',
+      /\r\n\r\n(2\r\nhi|1\r\nh\r\n1\r\ni)\r\n0\r\n\r\n$/,
+    ],
+  ];
+  const origin = await startOrigin(t);
+  const rig = await startRig(t, { a: [origin.port] });
+  for (const [answer, expected] of answers) {
+    origin.answer = ({ socket }) => void drip(answer, (piece) => socket.write(piece));
+    const client = await rawClient(t, rig.port);
+    await drip('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc', (piece) =>
+      client.write(piece),
+    );
+    t.match(await client.closed(), expected);
+  }
+  t.ok(origin.received.every((text) => text.endsWith('\r\n\r\nabc') || text.split('\r\n\r\nabc').length === 3));
+});
+
+t.test('H17 HEAD and a pipelined GET: no body for the first, its own for the second', async (t) => {
+  const origin = await startOrigin(t, ({ text, socket }) =>
+    socket.write(text.startsWith('HEAD') ? 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n' : OK),
+  );
+  const rig = await startRig(t, { a: [origin.port] });
+  const text = await exchangeRaw(
+    t,
+    rig.port,
+    `HEAD / HTTP/1.1\r\nHost: a\r\n\r\n${GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n')}`,
+  );
+  t.equal(
+    text,
+    'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok',
+  );
+  t.equal(origin.sockets.length, 1);
+});
+
+t.test('H15 U24 an upgrade with a body sends the body first; a tunnel whose upstream dies ends', async (t) => {
+  const origin = await startOrigin(t, ({ text, socket }) => {
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n<${text.slice(-5)}>`);
+    setTimeout(() => socket.resetAndDestroy(), 50);
+  });
+  const rig = await startRig(t, { a: [origin.port] });
+  const text = await exchangeRaw(
+    t,
+    rig.port,
+    'POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\nhello',
+  );
+  t.match(text, /\r\n\r\n<hello>$/);
+  t.equal(rig.ends.length, 1);
+  t.same(rig.pools.connections(), [{ destination: 'a', active: 0, idle: 0 }]);
+});
+
+async function drip(text: string, write: (piece: string) => void): Promise<void> {
+  for (const piece of text) {
+    write(piece);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}

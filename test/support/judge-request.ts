@@ -25,7 +25,7 @@ export function judge(pieces: readonly Buffer[]): Verdict {
       if (parsed === null) continue;
       if (parsed.kind === 'fault') return { kind: 'refused', reason: parsed.reason };
       head = parsed;
-      reader.reset(head.framing);
+      reader.reset(head.framing, true);
       from = head.next;
     }
     if (!reader.isDone) {

@@ -9,11 +9,15 @@ export class BodyReader {
   #remaining = 0;
   #decoder: ChunkedDecoder | null = null;
 
-  /** Starts the body of the next message. */
-  reset(framing: Framing): void {
+  /**
+   * Starts the body of the next message.
+   *
+   * @param boundsOverhead  refuse chunked bodies that are mostly framing
+   */
+  reset(framing: Framing, boundsOverhead: boolean): void {
     this.#framing = framing;
     this.#remaining = framing > 0 ? framing : 0;
-    this.#decoder = framing === BODY_CHUNKED ? new ChunkedDecoder() : null;
+    this.#decoder = framing === BODY_CHUNKED ? new ChunkedDecoder(boundsOverhead) : null;
   }
 
   get isDone(): boolean {

@@ -48,6 +48,12 @@ export class ChunkedDecoder {
   #trailerFields = 0;
   #framingBytes = 0;
   #dataBytes = 0;
+  readonly #boundsOverhead: boolean;
+
+  /** @param boundsOverhead  refuse floods of tiny chunks: for requests. An upstream may stream letter by letter. */
+  constructor(boundsOverhead: boolean) {
+    this.#boundsOverhead = boundsOverhead;
+  }
 
   get isDone(): boolean {
     return this.#state === DONE;
@@ -76,12 +82,16 @@ export class ChunkedDecoder {
       this.#state = next;
       at += 1;
       this.#framingBytes += 1;
-      if (this.#framingBytes > FREE_FRAMING_BYTES && this.#framingBytes > MAX_FRAMING_RATIO * this.#dataBytes) {
+      if (this.#boundsOverhead && this.#isMostlyFraming()) {
         this.#refuse('chunks are so small that framing outweighs data');
         return at;
       }
     }
     return at;
+  }
+
+  #isMostlyFraming(): boolean {
+    return this.#framingBytes > FREE_FRAMING_BYTES && this.#framingBytes > MAX_FRAMING_RATIO * this.#dataBytes;
   }
 
   #refuse(why: string): -1 {
