@@ -2,6 +2,7 @@
 // control plane knows, and leave nothing behind.
 
 import { mkdtempSync, rmSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,6 +47,7 @@ export async function runDemo(settings: DemoSettings, terminal: Terminal): Promi
   checkBreak(settings.breaks, topology);
   const folder = mkdtempSync(join(tmpdir(), 'outrigger-demo-'));
   const ending = new AbortController();
+  await compileOnce();
   const processes = startProcesses(topology, folder);
   const interrupted = firstSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], ending.signal);
   interrupted.catch(() => {}); // rejects only because the demo ended by itself
@@ -64,6 +66,12 @@ export async function runDemo(settings: DemoSettings, terminal: Terminal): Promi
     await processes.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Nine processes that start at once would each compile the same files: compile them here, before, and keep the result. */
+async function compileOnce(): Promise<void> {
+  await Promise.all([import('../../agent/main.ts'), import('../../control-plane/main.ts')]);
+  flushCompileCache();
 }
 
 function checkBreak(breaks: Break | null, { instances }: Topology): void {
