@@ -25,8 +25,13 @@ export interface Terminal {
 /** The real one. Colours obey NO_COLOR and FORCE_COLOR through util.styleText's own judgement of the stream. */
 export function processTerminal(): Terminal {
   const { stdout, stderr } = process;
-  // `outrigger status | head` closes the pipe early; that is not a fault of ours.
-  stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : 1));
+  // `outrigger status | head` closes the pipe early; that is not a fault of ours. A command that has something to end, such as
+  // the demo, is asked to; the others are over. Only the first error counts: a second signal would cut the ending short.
+  stdout.once('error', (error: NodeJS.ErrnoException) => {
+    stdout.on('error', () => {});
+    if (process.listenerCount('SIGTERM') > 0) process.kill(process.pid, 'SIGTERM');
+    else process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.problemFound);
+  });
   return {
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
