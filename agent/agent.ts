@@ -176,7 +176,7 @@ export function createAgent(options: AgentOptions): Agent {
     ),
   ];
   const { port: appPort } = config.service;
-  const app = appPort === null ? null : { address: config.service.address, port: appPort };
+  const app = appPort === null ? null : { address: config.service.appAddress, port: appPort };
   const inbound =
     app === null || config.listeners.inbound === null
       ? null
@@ -202,7 +202,11 @@ export function createAgent(options: AgentOptions): Agent {
     metrics: () => metrics.render(),
     notReady: () => readiness.reasons(),
     isDraining: () => readiness.isDraining,
-    drain: () => readiness.drain(),
+    drain: () => {
+      readiness.drain();
+      // Callers leave while the application still runs; the stop that follows takes the service out of Consul.
+      void registration?.maintenance(true, 'draining');
+    },
     failHealthcheck: (isFailing) => readiness.fail(isFailing),
   });
 
@@ -220,7 +224,7 @@ export function createAgent(options: AgentOptions): Agent {
     stream.start();
     discovery.start();
     const bound = await admin.listen();
-    adminUrl = `http://${urlHost(bound.host)}:${bound.port}`;
+    adminUrl = `http://${urlHost(bound.host, config.service.address)}:${bound.port}`;
     await Promise.all(outbound.map((one) => one.listen()));
     const inboundAddress = inbound === null ? null : await inbound.listen();
     timers.push(setInterval(() => mesh.sweep(clock.now()), SWEEP_MS));
@@ -266,9 +270,8 @@ export function createAgent(options: AgentOptions): Agent {
   };
 }
 
-/** An address that listens everywhere is reached on loopback; IPv6 stands in brackets. */
-function urlHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  if (host === '::') return '[::1]';
+/** Nobody can connect to "every address": others then use the service's own. IPv6 stands in brackets. */
+function urlHost(bound: string, advertised: string): string {
+  const host = bound === '0.0.0.0' || bound === '::' ? advertised : bound;
   return host.includes(':') ? `[${host}]` : host;
 }

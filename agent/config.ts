@@ -15,7 +15,10 @@ export interface AgentConfig {
     readonly id: string;
     /** Null: an agent without an application behind it, which calls but is not called. */
     readonly port: number | null;
+    /** Where others reach the service. */
     readonly address: string;
+    /** Where the agent reaches the application. */
+    readonly appAddress: string;
     readonly tags: readonly string[];
     readonly meta: Readonly<Record<string, string>>;
     readonly zone: string | null;
@@ -103,6 +106,7 @@ function serviceOf(service: AgentConfigFile['service'], hostName: string | undef
     id: service.id ?? defaultId(name, hostName, port),
     port,
     address: service.address ?? '127.0.0.1',
+    appAddress: service.appAddress ?? '127.0.0.1',
     tags: service.tags ?? [],
     meta: service.meta ?? {},
     zone: service.zone ?? null,

@@ -9,7 +9,7 @@ export const POLICY_GRACE_MS = 1_000;
 export interface ReadinessOptions {
   readonly clock: Clock;
   policy(): { readonly source: 'control-plane' | 'disk' | 'local' | 'none'; readonly failure: string | null };
-  discovery(): readonly { readonly service: string; readonly state: string; readonly failure: string | null }[];
+  discovery(): readonly { readonly service: string; readonly source: string; readonly failure: string | null }[];
 }
 
 /**
@@ -64,8 +64,8 @@ export class Readiness {
   #starting(): string[] {
     const { clock, policy, discovery } = this.#options;
     const reasons = this.#areListenersOpen ? [] : ['the listeners are not open yet'];
-    for (const { service, state, failure } of discovery()) {
-      if (state !== 'cold') continue;
+    for (const { service, source, failure } of discovery()) {
+      if (source !== 'none') continue;
       reasons.push(`nobody has said yet who serves ${service}${failure === null ? '' : `: ${failure}`}`);
     }
     const { source, failure } = policy();

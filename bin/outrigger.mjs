@@ -10,5 +10,6 @@ if (major < 24) {
   process.exit(2);
 }
 const { existsSync } = await import('node:fs');
-const compiled = new URL('../dist/cli/main.js', import.meta.url);
-await import(existsSync(compiled) ? compiled.href : new URL('../cli/main.ts', import.meta.url).href);
+// A checkout runs its sources, also when an older build lies beside them; an image has the build alone.
+const source = new URL('../cli/main.ts', import.meta.url);
+await import(existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href);

@@ -61,7 +61,19 @@ const Service = Type.Object(
         default: '127.0.0.1',
         ...notes({
           means:
-            'Address of the application, and the one under which others reach an inbound listener that is bound to every address.',
+            'Address under which others reach this service: what Consul is told when inbound is bound to every address.',
+        }),
+      }),
+    ),
+    appAddress: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 253,
+        pattern: '^[A-Za-z0-9:._-]+$',
+        'x-expected': 'an IP address or a host name',
+        default: '127.0.0.1',
+        ...notes({
+          means: 'Address at which the agent reaches the application; loopback, so that nobody else has to.',
         }),
       }),
     ),

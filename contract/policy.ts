@@ -28,9 +28,9 @@ export interface EffectivePolicy {
   readonly timeouts: {
     /** Opening a connection to an endpoint. */
     readonly connectMs: number;
-    /** From the end of the request head to the response head, all attempts together. 0 = none. */
+    /** From the end of the request (body included) to the response head, all attempts together. 0 = none. */
     readonly requestMs: number;
-    /** One attempt: from sending to the response head. 0 = none. Never longer than requestMs in effect. */
+    /** One attempt: from the last byte sent to the response head. 0 = none. Never longer than requestMs in effect. */
     readonly backendRequestMs: number;
     /** No byte in either direction while a body is under way. */
     readonly idleMs: number;

@@ -147,8 +147,8 @@ async function untilServing(adminPort: number, service: string, count: number): 
   await until(
     async () => {
       body = (await call(`http://127.0.0.1:${adminPort}/clusters?format=json`)).body;
-      const clusters = JSON.parse(body) as { services: { service: string; endpoints: { state: string }[] }[] };
-      const endpoints = clusters.services.find((one) => one.service === service)?.endpoints ?? [];
+      const clusters = JSON.parse(body) as { service: string; endpoints: { state: string }[] }[];
+      const endpoints = clusters.find((one) => one.service === service)?.endpoints ?? [];
       return endpoints.filter(({ state }) => state === 'serving').length === count;
     },
     10_000,

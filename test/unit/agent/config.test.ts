@@ -24,6 +24,7 @@ t.test('a name is enough, and the defaults are those of the design', async (t) =
         id: 'orders-3000',
         port: 3000,
         address: '127.0.0.1',
+        appAddress: '127.0.0.1',
         tags: [],
         meta: {},
         zone: null,
