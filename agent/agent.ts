@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import type { MeshEvent } from '#contract/frames.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { createAdmin } from './admin/admin.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 import type { AgentConfig, HostPort } from './config.ts';

@@ -1,13 +1,13 @@
 // How this agent runs: addresses, files, tokens. Read once at start; how the mesh behaves is policy and lives elsewhere.
 
-import { type AgentConfigFile, AgentConfigSchema } from '#contract/agent-config-schema.ts';
-import { type ConfigSource, readConfig } from '#contract/config-source.ts';
-import { parseDuration } from '#contract/durations.ts';
-import { type HostPort, parseHostPort } from '#contract/host-port.ts';
+import { type ConfigSource, readConfig } from '#contract/input/config-source.ts';
+import type { Rule } from '#contract/input/validate.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
-import type { Rule } from '#contract/validate.ts';
+import { type AgentConfigFile, AgentConfigSchema } from '#contract/schema/agent-config-schema.ts';
+import { parseDuration } from '#contract/text/durations.ts';
+import { type HostPort, parseHostPort } from '#contract/text/host-port.ts';
 
-export type { HostPort } from '#contract/host-port.ts';
+export type { HostPort } from '#contract/text/host-port.ts';
 
 export interface AgentConfig {
   readonly service: {

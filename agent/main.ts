@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
 import type { Problem } from '#contract/problem.ts';
-import { formatProblems, readSources } from '#contract/problem-text.ts';
+import { formatProblems, readSources } from '#contract/text/problem-text.ts';
 import { createAgent } from './agent.ts';
 import { loadAgentConfig } from './config.ts';
 import { loadLocalPolicies } from './sync/local-policies.ts';

@@ -7,7 +7,7 @@ import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { DEFAULT_POLICY } from '#contract/plan.ts';
+import { DEFAULT_POLICY } from '#contract/policy/plan.ts';
 import { systemClock, systemRandom } from '../agent/clock.ts';
 import { createEndpointStats } from '../agent/core/stats.ts';
 import { createServiceStats, createServiceView } from '../agent/core/view.ts';

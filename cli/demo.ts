@@ -1,7 +1,7 @@
 // `outrigger demo`: a whole mesh on loopback that breaks on command and shows how it copes.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from '#contract/durations.ts';
+import { parseDuration } from '#contract/text/durations.ts';
 import { runDemo } from './demo/demo.ts';
 import { type Break, DEFAULT_DURATION_MS, FAULTS } from './demo/script.ts';
 import type { Terminal } from './terminal.ts';

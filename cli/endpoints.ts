@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { EndpointState } from '#contract/frames.ts';
-import { nearest } from '#contract/suggest.ts';
+import { nearest } from '#contract/text/suggest.ts';
 import { type ApiOptions, withApiOptions } from './api.ts';
 import { endpointName, readReport, readService, readServices } from './fleet.ts';
 import {

@@ -2,10 +2,10 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import { type LocatedDocument, locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
-import { type LocatedDocument, locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
 import { CommandFailure, EXIT, InputProblems, readNamedFile } from './terminal.ts';
 
 const EXTENSIONS = /\.(ya?ml|json)$/;

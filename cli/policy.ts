@@ -2,8 +2,8 @@
 // so that a mistake is shown at its line and nothing half-valid is sent.
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy.ts';
-import { nearest } from '#contract/suggest.ts';
+import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy/policy.ts';
+import { nearest } from '#contract/text/suggest.ts';
 import type { StoredPolicy } from '../control-plane/store/store.ts';
 import { type ApiOptions, callApi, withApiOptions } from './api.ts';
 import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';

@@ -1,7 +1,7 @@
 // `outrigger registry`: the embedded Consul-compatible registry alone, for a laptop or a test.
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { formatHostPort, type HostPort, parseHostPort } from '#contract/host-port.ts';
+import { formatHostPort, type HostPort, parseHostPort } from '#contract/text/host-port.ts';
 import { systemClock, systemRandom } from '../agent/clock.ts';
 import { firstSignal } from './children.ts';
 import { followParent } from './parent.ts';

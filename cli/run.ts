@@ -2,8 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { type Command, InvalidArgumentError } from 'commander';
-import { parseDuration } from '#contract/durations.ts';
-import { formatHostPort } from '#contract/host-port.ts';
+import { parseDuration } from '#contract/text/durations.ts';
+import { formatHostPort } from '#contract/text/host-port.ts';
 import { systemClock, systemRandom } from '../agent/clock.ts';
 import type { AgentConfig } from '../agent/config.ts';
 import { type Child, siblingScript, startNode, wrapChild } from './children.ts';

@@ -1,16 +1,17 @@
 // `outrigger schema`: the JSON Schemas that editors complete and check documents with.
 
 import { Argument, type Command } from 'commander';
-import type { JsonSchema } from '#contract/json-schema.ts';
+import type { JsonSchema } from '#contract/schema/json-schema.ts';
 import type { Terminal } from './terminal.ts';
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 
 /** Loaded when asked for: building all schemas takes longer than most commands. */
 const SOURCES: Readonly<Record<string, () => Promise<JsonSchema>>> = {
-  policy: async () => (await import('#contract/policy-schema.ts')).PolicySchema,
-  agent: async () => (await import('#contract/agent-config-schema.ts')).AgentConfigSchema,
-  'control-plane': async () => (await import('#contract/control-plane-config-schema.ts')).ControlPlaneConfigSchema,
+  policy: async () => (await import('#contract/schema/policy-schema.ts')).PolicySchema,
+  agent: async () => (await import('#contract/schema/agent-config-schema.ts')).AgentConfigSchema,
+  'control-plane': async () =>
+    (await import('#contract/schema/control-plane-config-schema.ts')).ControlPlaneConfigSchema,
 };
 
 export function addSchemaCommand(program: Command, terminal: Terminal): void {

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import type { Problem } from '#contract/problem.ts';
-import { formatProblems } from '#contract/problem-text.ts';
+import { formatProblems } from '#contract/text/problem-text.ts';
 
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, problemFound: 1, usage: 2 } as const;

@@ -1,7 +1,7 @@
 // What agent and control plane say to each other. JSON over HTTP; instants are wall-clock epoch milliseconds here, because
 // monotonic time means nothing on another machine.
 
-import type { PolicyDocument } from './policy.ts';
+import type { PolicyDocument } from './policy/policy.ts';
 import type { Problem } from './problem.ts';
 
 /**

@@ -1,12 +1,12 @@
 // How this control plane runs: addresses, files. Read once at start.
 
-import { type ConfigSource, readConfig } from '#contract/config-source.ts';
-import { type ControlPlaneConfigFile, ControlPlaneConfigSchema } from '#contract/control-plane-config-schema.ts';
-import { type HostPort, isLoopback, parseHostPort } from '#contract/host-port.ts';
+import { type ConfigSource, readConfig } from '#contract/input/config-source.ts';
+import type { Rule } from '#contract/input/validate.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
-import type { Rule } from '#contract/validate.ts';
+import { type ControlPlaneConfigFile, ControlPlaneConfigSchema } from '#contract/schema/control-plane-config-schema.ts';
+import { type HostPort, isLoopback, parseHostPort } from '#contract/text/host-port.ts';
 
-export type { HostPort } from '#contract/host-port.ts';
+export type { HostPort } from '#contract/text/host-port.ts';
 
 export interface ControlPlaneConfig {
   readonly listen: HostPort;

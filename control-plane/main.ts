@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
-import { formatProblems, readSources } from '#contract/problem-text.ts';
+import { formatProblems, readSources } from '#contract/text/problem-text.ts';
 import { loadControlPlaneConfig } from './config.ts';
 import { createControlPlane } from './control-plane.ts';
 

@@ -1,6 +1,6 @@
 // Writes schema/*.json and the generated tables of docs/*.md from the schemas in contract/. Run by `npm run schema`.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fillTables, schemaFiles } from '#contract/published.ts';
+import { fillTables, schemaFiles } from '#contract/schema/published.ts';
 
 const PAGES = ['docs/policy.md', 'docs/configuration.md', 'docs/errors.md'];
 

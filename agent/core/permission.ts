@@ -1,7 +1,7 @@
 // Whether a caller may make a request, by the intentions of the destination. Not a security boundary by itself: the caller's
 // own agent asks.
 
-import type { CallerPermission } from '#contract/policy.ts';
+import type { CallerPermission } from '#contract/policy/policy.ts';
 
 /**
  * Permissions are tried in order, the first that matches decides, and when none matches the answer is no. Prefixes are plain

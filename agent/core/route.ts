@@ -1,6 +1,6 @@
 // Which HTTPRoute rule a request falls under and which of the rule's backends it goes to. Pure; allocates nothing.
 
-import type { RouteMatch, RouteRule } from '#contract/policy.ts';
+import type { RouteMatch, RouteRule } from '#contract/policy/policy.ts';
 import type { Random } from '../clock.ts';
 import type { ServiceView } from './snapshot.ts';
 

@@ -1,6 +1,6 @@
 // The frozen view that the request path reads. Built by mesh/ and replaced whole; a request pins one and keeps it to its end.
 
-import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy.ts';
+import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { RetryBudget } from './retry/budget.ts';
 import type { EndpointStats } from './stats.ts';

@@ -1,7 +1,7 @@
 // Derives what a pick needs (who is pickable, who is owed a probe, panic, weights) from plan, endpoints and their states.
 // The only place that builds a ServiceView, for mesh/ and for tests.
 
-import type { ServicePlan } from '#contract/policy.ts';
+import type { ServicePlan } from '#contract/policy/policy.ts';
 import { RetryBudget } from './retry/budget.ts';
 import type { EndpointView, ServiceStats, ServiceView } from './snapshot.ts';
 

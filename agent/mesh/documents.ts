@@ -1,9 +1,9 @@
 // A push, judged: every document parsed and all of them checked together, before anything is changed.
 
-import { checkConsistency } from '#contract/consistency.ts';
 import type { PolicyPush } from '#contract/frames.ts';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import type { PolicyDocument, ServicePlan } from '#contract/policy.ts';
+import { checkConsistency } from '#contract/policy/consistency.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
 
 /**

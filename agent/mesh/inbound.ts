@@ -1,6 +1,6 @@
 // The view that the inbound listener works with: one endpoint, the application itself.
 
-import type { EffectivePolicy, ServicePlan } from '#contract/policy.ts';
+import type { EffectivePolicy, ServicePlan } from '#contract/policy/policy.ts';
 import type { EndpointView, ServiceView } from '../core/snapshot.ts';
 import { createEndpointStats } from '../core/stats.ts';
 import { createServiceStats, createServiceView } from '../core/view.ts';

@@ -2,8 +2,8 @@
 // frozen snapshot. Every change is build → freeze → assign, synchronous, with no await in between.
 
 import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
-import { planService } from '#contract/plan.ts';
-import type { PolicyDocument, ServicePlan } from '#contract/policy.ts';
+import { planService } from '#contract/policy/plan.ts';
+import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { EndpointSet } from '../core/endpoint.ts';
 import type { MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';

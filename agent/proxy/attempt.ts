@@ -1,7 +1,7 @@
 // One attempt at one endpoint: what was begun there, and the one Outcome that ends it. Keeps the books of core/outlier; does
 // not decide what follows.
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Clock } from '../clock.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
 import { beginAttempt, endAttempt } from '../core/outlier/record.ts';

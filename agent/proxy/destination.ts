@@ -2,7 +2,7 @@
 // with a value; the one wait of the request path, for discovery, is here too.
 
 import { serviceFromHost } from '#contract/names.ts';
-import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy.ts';
+import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy/policy.ts';
 import { isPermitted } from '../core/permission.ts';
 import type { Reason } from '../core/reason.ts';
 import { chooseBackend, matchRoute } from '../core/route.ts';

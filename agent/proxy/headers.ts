@@ -1,7 +1,7 @@
 // What the agent changes in fields: trust boundary, hop-by-hop rules, its own additions. Heads are written anew from parsed
 // fields, never copied: client copies go first, the agent's own values come after.
 
-import type { HeaderChanges } from '#contract/policy.ts';
+import type { HeaderChanges } from '#contract/policy/policy.ts';
 import { isFieldName, isFieldValue } from './http1/char-tables.ts';
 import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';

@@ -1,7 +1,7 @@
 // Connections to endpoints, by endpoint id: lends idle ones, opens new ones up to the limit, closes those of endpoints that
 // left. Knows nothing of requests.
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Clock } from '../clock.ts';
 import type { EndpointView, MeshSnapshot } from '../core/snapshot.ts';
 import { Deadlines } from './deadlines.ts';

@@ -1,7 +1,7 @@
 // Writes one response downstream in our own framing, with as few writes as possible, and holds the upstream back when the
 // downstream does not take it. Knows nothing of attempts.
 
-import type { HeaderChanges } from '#contract/policy.ts';
+import type { HeaderChanges } from '#contract/policy/policy.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
 import { composeResponseHead } from './headers.ts';
 import { joinRanges } from './http1/body-reader.ts';

@@ -3,11 +3,11 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkConsistency } from '#contract/consistency.ts';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import { locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
+import { checkConsistency } from '#contract/policy/consistency.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
-import { locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
 
 const MAX_FILES = 1_000;
 

@@ -4,7 +4,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type BackOff, backOffMs } from '../core/back-off.ts';

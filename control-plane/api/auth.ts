@@ -5,7 +5,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { parseYamlDocuments } from '#contract/yaml-documents.ts';
+import { parseYamlDocuments } from '#contract/input/yaml-documents.ts';
 import { ApiError } from './problem.ts';
 
 export const ROLES = ['admin', 'viewer', 'agent'] as const;

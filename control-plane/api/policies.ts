@@ -2,13 +2,13 @@
 // only then answer; the hub hears of it from the store.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { checkConsistency } from '#contract/consistency.ts';
-import { parseDuration } from '#contract/durations.ts';
 import { isServiceName } from '#contract/names.ts';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import { explainPlan } from '#contract/plan.ts';
-import { POLICY_KINDS, type PolicyDocument, type PolicyId } from '#contract/policy.ts';
-import { nearest } from '#contract/suggest.ts';
+import { checkConsistency } from '#contract/policy/consistency.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import { explainPlan } from '#contract/policy/plan.ts';
+import { POLICY_KINDS, type PolicyDocument, type PolicyId } from '#contract/policy/policy.ts';
+import { parseDuration } from '#contract/text/durations.ts';
+import { nearest } from '#contract/text/suggest.ts';
 import type { Ledger, Tally } from '../core/ledger.ts';
 import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
 import type { Signal } from '../core/signal.ts';

@@ -1,9 +1,9 @@
 // Bodies that hold policy documents: JSON or YAML text in, values with a way to say where in the text a problem is.
 
-import { parsePolicy } from '#contract/parse-policy.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import { type LocatedDocument, locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
-import { type LocatedDocument, locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
 import { ApiError } from './problem.ts';
 
 /** Content types that a policy may come in. */

@@ -1,8 +1,8 @@
 // What /openapi.json says about the policy routes. Description only: bodies are judged by parsePolicy, which finds every
 // problem where a schema validator stops at the first.
 
-import { POLICY_KINDS } from '#contract/policy.ts';
-import { POLICY_SCHEMAS } from '#contract/policy-schema.ts';
+import { POLICY_KINDS } from '#contract/policy/policy.ts';
+import { POLICY_SCHEMAS } from '#contract/schema/policy-schema.ts';
 
 const tags = ['policies'];
 const named = {

@@ -1,6 +1,6 @@
 // Pure arithmetic of conditional writes: what an If-Match means, and what the set would be after a change.
 
-import type { PolicyDocument, PolicyId } from '#contract/policy.ts';
+import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 
 /** What must hold of the document in force; the same union as the store's WriteCondition. */
 export type Condition =

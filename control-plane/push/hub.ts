@@ -3,7 +3,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { PolicyPush } from '#contract/frames.ts';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { Session } from './session.ts';
 
 /** Changes that follow each other faster than this travel together: the first at once, the rest as one. */

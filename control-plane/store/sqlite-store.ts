@@ -2,7 +2,7 @@
 // synchronous inside, so two writes of this process never interleave; one write costs one fsync.
 
 import type { DatabaseSync } from 'node:sqlite';
-import type { PolicyDocument, PolicyId } from '#contract/policy.ts';
+import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import { digest, openDatabase, sqliteCode } from './sqlite-file.ts';
 import {
   HISTORY_LIMIT,

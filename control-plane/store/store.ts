@@ -1,7 +1,7 @@
 // What the control plane asks of the place where policies are kept. Every promise here settles after the change is durable.
 // No rule about policies lives here: documents arrive parsed, and whether a set is consistent was judged by the caller.
 
-import type { PolicyDocument, PolicyId } from '#contract/policy.ts';
+import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 
 /** A document in force. */
 export interface StoredPolicy {

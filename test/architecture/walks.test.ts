@@ -34,7 +34,7 @@ const IMPORTS: readonly (readonly [string, string])[] = [
   ['agent/mesh/mesh.ts', 'agent/mesh/membership.ts'],
   ['agent/mesh/mesh.ts', 'agent/mesh/sweeper.ts'],
   ['agent/mesh/sweeper.ts', 'agent/core/outlier/sweep.ts'],
-  ['agent/mesh/documents.ts', 'contract/parse-policy.ts'],
+  ['agent/mesh/documents.ts', 'contract/policy/parse-policy.ts'],
   ['control-plane/push/hub.ts', 'control-plane/push/session.ts'],
   ['agent/sync/policy-stream.ts', 'agent/sync/verdicts.ts'],
 ];

@@ -14,7 +14,7 @@ import { adminRoutes } from '../../agent/admin/routes.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
 import { createEndpointStats } from '../../agent/core/stats.ts';
 import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
-import { DEFAULT_POLICY } from '../../contract/plan.ts';
+import { DEFAULT_POLICY } from '../../contract/policy/plan.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 type Teardown = Pick<typeof t, 'teardown'>;

@@ -7,7 +7,7 @@ import t from 'tap';
 import { createEndpointStats } from '../../agent/core/stats.ts';
 import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
 import { Metrics } from '../../agent/telemetry/metrics.ts';
-import { DEFAULT_POLICY } from '../../contract/plan.ts';
+import { DEFAULT_POLICY } from '../../contract/policy/plan.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 

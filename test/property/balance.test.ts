@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { BALANCER_POLICIES } from '#contract/policy.ts';
+import { BALANCER_POLICIES } from '#contract/policy/policy.ts';
 import { recordFailure, recordLatency } from '../../agent/core/ewma.ts';
 import { beginAttempt } from '../../agent/core/outlier/record.ts';
 import { pickEndpoint } from '../../agent/core/pick.ts';

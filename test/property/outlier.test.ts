@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Outcome } from '../../agent/core/outcome.ts';
 import { applyDecision } from '../../agent/core/outlier/apply.ts';
 import { beginAttempt, endAttempt } from '../../agent/core/outlier/record.ts';

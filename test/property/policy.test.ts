@@ -2,15 +2,15 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import { checkConsistency } from '#contract/consistency.ts';
-import { formatDuration, parseDuration } from '#contract/durations.ts';
+import { isMapping } from '#contract/input/validate.ts';
+import { locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
 import { serviceFromHost } from '#contract/names.ts';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import { explainPlan, planService } from '#contract/plan.ts';
-import { POLICY_KINDS, type PolicyDocument } from '#contract/policy.ts';
-import { formatProblems } from '#contract/problem-text.ts';
-import { isMapping } from '#contract/validate.ts';
-import { locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
+import { checkConsistency } from '#contract/policy/consistency.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import { explainPlan, planService } from '#contract/policy/plan.ts';
+import { POLICY_KINDS, type PolicyDocument } from '#contract/policy/policy.ts';
+import { formatDuration, parseDuration } from '#contract/text/durations.ts';
+import { formatProblems } from '#contract/text/problem-text.ts';
 
 const SEED = { seed: 20_260_721 };
 const names = fc.constantFrom('api', 'web', 'pay-2');

@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import t from 'tap';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { EndpointSet } from '../../agent/core/endpoint.ts';
 import type { MeshSnapshot } from '../../agent/core/snapshot.ts';
 import { Mesh } from '../../agent/mesh/mesh.ts';

@@ -1,8 +1,8 @@
 // A proxy listener over a hand-made snapshot: real sockets, real core, no mesh. Records what telemetry would be told.
 
 import type { Test } from 'tap';
-import { DEFAULT_POLICY } from '#contract/plan.ts';
-import type { EffectivePolicy, RouteRule } from '#contract/policy.ts';
+import { DEFAULT_POLICY } from '#contract/policy/plan.ts';
+import type { EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
 import { systemClock } from '../../agent/clock.ts';
 import type { RequestResult } from '../../agent/core/reason.ts';
 import type { EndpointView, MeshSnapshot, ServiceView } from '../../agent/core/snapshot.ts';

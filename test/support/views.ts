@@ -1,7 +1,7 @@
 // Services made by hand for tests of the core: a policy with a few fields changed, endpoints by number, a view over both.
 
-import { DEFAULT_POLICY } from '#contract/plan.ts';
-import type { EffectivePolicy } from '#contract/policy.ts';
+import { DEFAULT_POLICY } from '#contract/policy/plan.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Endpoint } from '../../agent/core/endpoint.ts';
 import type { Outcome } from '../../agent/core/outcome.ts';
 import type { EndpointView, ServiceStats, ServiceView } from '../../agent/core/snapshot.ts';

@@ -1,7 +1,7 @@
 // Books the beginning and the end of every attempt at its endpoint: load, latency, and the runs of failures that detectors
 // watch. Ejects nobody; it only says when a sweep is worth its while.
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import { recordAtLeast, recordFailure, recordLatency } from '../ewma.ts';
 import type { Outcome } from '../outcome.ts';
 import { isStaleConnection } from '../retry/decide.ts';

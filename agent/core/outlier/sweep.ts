@@ -1,7 +1,7 @@
 // Decides, for the endpoints of one service at one instant, who is ejected, probed, reinstated. Pure: reads statistics and
 // returns decisions; apply.ts writes them. O(endpoints).
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Random } from '../../clock.ts';
 import type { EndpointView } from '../snapshot.ts';
 import type { EndpointStats } from '../stats.ts';

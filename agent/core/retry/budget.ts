@@ -1,7 +1,7 @@
 // The retry budget of one service: retries as a share of recent requests, so that an outage is not multiplied by retrying.
 // Owns counts only; the exchange asks it after decide.ts has said that a retry would be safe.
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 
 /** Slots of the sliding window; the window forgets in steps of a tenth of its interval. */
 const SLOT_COUNT = 10;

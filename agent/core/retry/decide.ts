@@ -1,7 +1,7 @@
 // Whether a failed attempt may be followed by another one. Reads the outcome, the policy and four facts about the request;
 // whether the retry budget can pay for it is asked afterwards, by the exchange.
 
-import type { EffectivePolicy } from '#contract/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Outcome } from '../outcome.ts';
 
 /** Why a retry is made; label-safe, `outrigger_retries_total{reason}`. */

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { parsePolicy } from '#contract/parse-policy.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
 import { FleetObserver } from '../../../cli/demo/observer.ts';
 import { findFreePorts } from '../../../cli/demo/ports.ts';
 import { type Frame, renderFrame, renderLine } from '../../../cli/demo/screen.ts';

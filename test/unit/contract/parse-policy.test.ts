@@ -1,9 +1,9 @@
 // parsePolicy: what it accepts, and that each bad input gets its own problems, all at once.
 
 import t from 'tap';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import { formatProblems } from '#contract/problem-text.ts';
-import { locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
+import { locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import { formatProblems } from '#contract/text/problem-text.ts';
 
 const policy = (spec: unknown, name = 'api') => ({
   apiVersion: 'outrigger.dev/v1',

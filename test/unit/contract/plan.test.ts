@@ -1,11 +1,11 @@
 // planService, explainPlan, checkConsistency.
 
 import t from 'tap';
-import { checkConsistency } from '#contract/consistency.ts';
-import { matchesGlob } from '#contract/layers.ts';
-import { parsePolicy } from '#contract/parse-policy.ts';
-import { DEFAULT_POLICY, explainPlan, planService } from '#contract/plan.ts';
-import type { PolicyDocument, PolicyKind } from '#contract/policy.ts';
+import { checkConsistency } from '#contract/policy/consistency.ts';
+import { matchesGlob } from '#contract/policy/layers.ts';
+import { parsePolicy } from '#contract/policy/parse-policy.ts';
+import { DEFAULT_POLICY, explainPlan, planService } from '#contract/policy/plan.ts';
+import type { PolicyDocument, PolicyKind } from '#contract/policy/policy.ts';
 
 function document(kind: PolicyKind, name: string, spec: unknown): PolicyDocument {
   const parsed = parsePolicy({ apiVersion: 'outrigger.dev/v1', kind, metadata: { name }, spec });

@@ -1,11 +1,11 @@
 // names, durations, rates, suggestions, addresses.
 
 import t from 'tap';
-import { formatDuration, parseDuration, parseRate } from '#contract/durations.ts';
-import { formatHostPort, isLoopback, parseHostPort } from '#contract/host-port.ts';
 import { isServiceName, serviceFromHost } from '#contract/names.ts';
-import { pathParts, pathTo } from '#contract/problem-words.ts';
-import { nearest } from '#contract/suggest.ts';
+import { formatDuration, parseDuration, parseRate } from '#contract/text/durations.ts';
+import { formatHostPort, isLoopback, parseHostPort } from '#contract/text/host-port.ts';
+import { pathParts, pathTo } from '#contract/text/problem-words.ts';
+import { nearest } from '#contract/text/suggest.ts';
 
 t.test('serviceFromHost takes off what the mesh and Consul put behind a name', async (t) => {
   const cases: readonly [string, string | null][] = [

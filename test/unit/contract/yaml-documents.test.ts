@@ -1,7 +1,7 @@
 // parseYamlDocuments: values, places, and what hostile texts get.
 
 import t from 'tap';
-import { locateProblems, parseYamlDocuments } from '#contract/yaml-documents.ts';
+import { locateProblems, parseYamlDocuments } from '#contract/input/yaml-documents.ts';
 
 const valuesOf = (text: string) => {
   const parsed = parseYamlDocuments(text, 'f.yaml');

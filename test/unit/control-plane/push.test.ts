@@ -3,7 +3,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import t from 'tap';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { Hub, type PushSet } from '../../../control-plane/push/hub.ts';
 
 function set(version: number, sizeBytes = 10): PushSet {

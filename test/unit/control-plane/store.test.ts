@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
-import type { PolicyDocument } from '#contract/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { createSqliteStore } from '../../../control-plane/store/sqlite-store.ts';
 import { HISTORY_LIMIT, type Store, StoreError, type WriteOptions } from '../../../control-plane/store/store.ts';
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { CallerPermission, RouteMatch, RouteRule } from '#contract/policy.ts';
+import type { CallerPermission, RouteMatch, RouteRule } from '#contract/policy/policy.ts';
 import { isPermitted } from '../../../../agent/core/permission.ts';
 import { chooseBackend, matchRoute } from '../../../../agent/core/route.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { MeshEvent, PolicyPush } from '#contract/frames.ts';
-import type { PolicyDocument, PolicyKind } from '#contract/policy.ts';
+import type { PolicyDocument, PolicyKind } from '#contract/policy/policy.ts';
 import type { EndpointSet } from '../../../../agent/core/endpoint.ts';
 import { beginAttempt, endAttempt } from '../../../../agent/core/outlier/record.ts';
 import { pickEndpoint } from '../../../../agent/core/pick.ts';

@@ -1,11 +1,11 @@
 // Walks a value along a JSON Schema and says everything that is wrong with it, in our words. Used for policies and for both
 // configuration files. It never throws on JSON data, never changes the value, and looks at own keys only.
 
-import { FOREIGN_KEYS } from './foreign-keys.ts';
-import type { JsonSchema } from './json-schema.ts';
-import type { Problem, ProblemCode } from './problem.ts';
-import { costOf, describeValue, listWords, pathTo } from './problem-words.ts';
-import { nearest } from './suggest.ts';
+import { FOREIGN_KEYS } from '../policy/foreign-keys.ts';
+import type { Problem, ProblemCode } from '../problem.ts';
+import type { JsonSchema } from '../schema/json-schema.ts';
+import { costOf, describeValue, listWords, pathTo } from '../text/problem-words.ts';
+import { nearest } from '../text/suggest.ts';
 import { TEXT_CHECKS } from './text-checks.ts';
 
 /** A rule over several values of a mapping that is valid in itself; paths are relative to it. */

@@ -1,13 +1,13 @@
 // What a schema cannot say about a policy document: rules over several values of one mapping, by their name in `x-rules`.
 // Each runs only on a mapping that is valid in itself, so the casts to the schema's types hold.
 
-import { parseDuration } from './durations.ts';
-import type { ServiceIntentionsSpec } from './intentions-schema.ts';
-import type { Problem } from './problem.ts';
-import { pathTo } from './problem-words.ts';
-import type { HTTPRouteSpec } from './route-schema.ts';
-import type { Sections } from './sections-schema.ts';
-import type { Rule } from './validate.ts';
+import type { Rule } from '../input/validate.ts';
+import type { Problem } from '../problem.ts';
+import type { ServiceIntentionsSpec } from '../schema/intentions-schema.ts';
+import type { HTTPRouteSpec } from '../schema/route-schema.ts';
+import type { Sections } from '../schema/sections-schema.ts';
+import { parseDuration } from '../text/durations.ts';
+import { pathTo } from '../text/problem-words.ts';
 
 type RouteRuleSpec = HTTPRouteSpec['rules'][number];
 type FilterSpec = NonNullable<RouteRuleSpec['filters']>[number];

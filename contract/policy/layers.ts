@@ -1,12 +1,12 @@
 // Which documents speak about a (caller, service) pair, from the most general to the closest.
 
+import type { ServiceIntentionsSpec } from '../schema/intentions-schema.ts';
+import type { ServicePolicySpec } from '../schema/policy-schema.ts';
+import type { HTTPRouteSpec } from '../schema/route-schema.ts';
+import type { Sections } from '../schema/sections-schema.ts';
 import type { Layer } from './effective.ts';
 import { isCondition } from './effective.ts';
-import type { ServiceIntentionsSpec } from './intentions-schema.ts';
 import type { PolicyDocument, PolicyKind } from './policy.ts';
-import type { ServicePolicySpec } from './policy-schema.ts';
-import type { HTTPRouteSpec } from './route-schema.ts';
-import type { Sections } from './sections-schema.ts';
 
 export type RouteRuleSpec = HTTPRouteSpec['rules'][number];
 

@@ -1,13 +1,13 @@
 // What is generated from the schemas: the JSON Schema files and the tables inside the reference pages. `npm run schema` writes
 // them, and a test compares what is committed with what would be written.
 
+import { PROBLEM_CODES } from '../problem.ts';
 import { AgentConfigSchema } from './agent-config-schema.ts';
 import { ControlPlaneConfigSchema } from './control-plane-config-schema.ts';
 import { renderFieldTable } from './field-table.ts';
 import { ServiceIntentionsSchema } from './intentions-schema.ts';
 import type { JsonSchema } from './json-schema.ts';
 import { MeshDefaultsSchema, PolicySchema, ServicePolicySchema } from './policy-schema.ts';
-import { PROBLEM_CODES } from './problem.ts';
 import { HTTPRouteSchema } from './route-schema.ts';
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';

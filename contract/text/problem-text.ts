@@ -1,6 +1,6 @@
 // Problems as a person reads them: where, what was found and expected, why it matters, what to write instead.
 
-import { PROBLEM_CODES, type Problem } from './problem.ts';
+import { PROBLEM_CODES, type Problem } from '../problem.ts';
 
 /** Values of such keys are not repeated on a terminal or in a log. */
 const SECRET_LINE = /^(\s*(?:-\s+)?["']?(?:token|password|secret)["']?\s*:\s*)(.*)$/i;

@@ -1,7 +1,7 @@
 // Builders of documented fields: bounds, default, meaning, cost and foreign name of a field in one call.
 
 import { Type } from 'typebox';
-import { DURATION_PATTERN, RATE_PATTERN } from './durations.ts';
+import { DURATION_PATTERN, RATE_PATTERN } from '../text/durations.ts';
 
 /** What a reader needs to know about a field. */
 export interface FieldNotes {

@@ -1,9 +1,9 @@
 // Layers of settings in, one policy out. The last layer that says a value wins; lists are replaced whole. Each value keeps
 // where it came from, because the first question after "what applies?" is "who said so?".
 
-import { parseDuration, parseRate } from './durations.ts';
+import { type Sections, SectionsSchema } from '../schema/sections-schema.ts';
+import { parseDuration, parseRate } from '../text/durations.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
-import { type Sections, SectionsSchema } from './sections-schema.ts';
 
 /** Settings of one document, or of a part of it. */
 export interface Layer {

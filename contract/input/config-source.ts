@@ -1,11 +1,11 @@
 // Where a configuration comes from: one file and the environment, merged key by key, then validated as a whole so that every
 // problem is said at once. Used by the agent and by the control plane; reads nothing itself.
 
+import type { Parsed, Problem } from '../problem.ts';
+import type { JsonSchema } from '../schema/json-schema.ts';
+import { pathTo } from '../text/problem-words.ts';
+import { nearest } from '../text/suggest.ts';
 import { copyJson } from './json-copy.ts';
-import type { JsonSchema } from './json-schema.ts';
-import type { Parsed, Problem } from './problem.ts';
-import { pathTo } from './problem-words.ts';
-import { nearest } from './suggest.ts';
 import { isMapping, type Rules, validate } from './validate.ts';
 import { type LocatedDocument, locateProblems, parseYamlDocuments } from './yaml-documents.ts';
 

@@ -1,7 +1,7 @@
 // A bounded, frozen copy of data from outside. Everything behind it may trust that the data is a finite tree of own keys.
 
-import type { Parsed, Problem } from './problem.ts';
-import { describeValue, pathTo } from './problem-words.ts';
+import type { Parsed, Problem } from '../problem.ts';
+import { describeValue, pathTo } from '../text/problem-words.ts';
 import { isMapping } from './validate.ts';
 
 const UTF8 = new TextEncoder();

@@ -1,14 +1,14 @@
 // Problems that only show when documents are seen together.
 
-import { parseDuration } from './durations.ts';
+import type { Problem } from '../problem.ts';
+import type { ServicePolicySpec } from '../schema/policy-schema.ts';
+import type { HTTPRouteSpec } from '../schema/route-schema.ts';
+import type { Sections } from '../schema/sections-schema.ts';
+import { parseDuration } from '../text/durations.ts';
 import { type Explained, explainLayers, type Layer } from './effective.ts';
 import { layersOf, type RouteRuleSpec, ruleLayer } from './layers.ts';
 import type { PolicyDocument, PolicyId } from './policy.ts';
-import type { ServicePolicySpec } from './policy-schema.ts';
-import type { Problem } from './problem.ts';
-import type { HTTPRouteSpec } from './route-schema.ts';
 import { nameRule } from './routes.ts';
-import type { Sections } from './sections-schema.ts';
 
 /** Calls nobody: with it only overrides for `*` would match, and those are looked at one by one. */
 const NO_CALLER = '';

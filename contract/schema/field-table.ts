@@ -1,7 +1,7 @@
 // The fields of a schema as a list and as Markdown: what the reference pages show, and what their test compares them with.
 
-import { listEnvKeys } from './config-source.ts';
-import { DURATION_PATTERN } from './durations.ts';
+import { listEnvKeys } from '../input/config-source.ts';
+import { DURATION_PATTERN } from '../text/durations.ts';
 import type { JsonSchema } from './json-schema.ts';
 
 export interface Field {

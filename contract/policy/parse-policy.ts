@@ -1,15 +1,15 @@
 // Unknown input in, a policy document or every problem with it out. The API, the agent and the command line call this same
 // function, so that nothing which one of them accepts is refused by another.
 
-import { API_VERSION } from './envelope-schema.ts';
+import { copyJson } from '../input/json-copy.ts';
+import { isMapping, validate } from '../input/validate.ts';
+import type { Parsed, Problem } from '../problem.ts';
+import { API_VERSION } from '../schema/envelope-schema.ts';
+import type { JsonSchema } from '../schema/json-schema.ts';
+import { POLICY_SCHEMAS } from '../schema/policy-schema.ts';
 import { FOREIGN_KINDS } from './foreign-keys.ts';
-import { copyJson } from './json-copy.ts';
-import type { JsonSchema } from './json-schema.ts';
 import { POLICY_KINDS, type PolicyDocument, type PolicyKind } from './policy.ts';
 import { POLICY_RULES } from './policy-rules.ts';
-import { POLICY_SCHEMAS } from './policy-schema.ts';
-import type { Parsed, Problem } from './problem.ts';
-import { isMapping, validate } from './validate.ts';
 
 /** As JSON. */
 export const MAX_DOCUMENT_BYTES = 256 * 1024;

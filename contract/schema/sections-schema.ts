@@ -2,7 +2,7 @@
 // has an effect in this version.
 
 import { type Static, Type } from 'typebox';
-import { BALANCER_POLICIES, RETRY_CONDITIONS } from './policy.ts';
+import { BALANCER_POLICIES, RETRY_CONDITIONS } from '../policy/policy.ts';
 import { CLOSED, checked, count, duration, flag, notes, rate, word } from './schema-fields.ts';
 
 const STATUS_PATTERN = '^(409|429|5[0-9]{2})$';

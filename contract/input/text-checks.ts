@@ -1,11 +1,11 @@
 // Checks of texts that a pattern cannot express well, by the name that schemas use in `x-check`.
 
-import { formatDuration, parseDuration, parseRate } from './durations.ts';
-import { parseHostPort } from './host-port.ts';
-import type { JsonSchema } from './json-schema.ts';
-import { isServiceName } from './names.ts';
-import type { ProblemCode } from './problem.ts';
-import { costOf } from './problem-words.ts';
+import { isServiceName } from '../names.ts';
+import type { ProblemCode } from '../problem.ts';
+import type { JsonSchema } from '../schema/json-schema.ts';
+import { formatDuration, parseDuration, parseRate } from '../text/durations.ts';
+import { parseHostPort } from '../text/host-port.ts';
+import { costOf } from '../text/problem-words.ts';
 
 /** What a check has to say: `expected` completes "must be …". */
 export interface Finding {

@@ -11,8 +11,8 @@ import {
   type Pair,
   parseAllDocuments,
 } from 'yaml';
-import type { Parsed, Problem } from './problem.ts';
-import { describeValue, pathParts } from './problem-words.ts';
+import type { Parsed, Problem } from '../problem.ts';
+import { describeValue, pathParts } from '../text/problem-words.ts';
 
 /** 1-based. */
 export interface Place {
