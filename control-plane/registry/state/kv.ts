@@ -183,7 +183,10 @@ export class Kv {
 
 function isSame(a: KvEntry, b: KvEntry): boolean {
   return (
-    a.LockIndex === b.LockIndex && a.Flags === b.Flags && a.Session === b.Session && Buffer.compare(a.Value, b.Value) === 0
+    a.LockIndex === b.LockIndex &&
+    a.Flags === b.Flags &&
+    a.Session === b.Session &&
+    Buffer.compare(a.Value, b.Value) === 0
   );
 }
 
