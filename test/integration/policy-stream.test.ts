@@ -1,91 +1,17 @@
 // The agent's side of the policy stream, against a control plane whose every word the test chooses.
 
 import { writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import type { AgentReport, MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
+import type { MeshEvent, PolicyPush } from '#contract/frames.ts';
 import { systemClock, systemRandom } from '../../agent/clock.ts';
 import { createStateFile } from '../../agent/state-file.ts';
 import { createControlPlaneClient } from '../../agent/sync/control-plane-client.ts';
 import { createLastGoodPolicies } from '../../agent/sync/last-good-policies.ts';
 import { createPolicyStream, type PolicyStream, type PolicyStreamOptions } from '../../agent/sync/policy-stream.ts';
-import { createReporter, type Reporter } from '../../agent/sync/reporter.ts';
 import { type Teardown, temporaryFolder, until } from '../support/processes.ts';
-
-interface Heard {
-  readonly path: string;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: string;
-}
-
-/** A control plane that records what it hears; `stream` is the newest open stream. */
-class ScriptedControlPlane {
-  readonly streams: { response: ServerResponse; url: string; headers: IncomingMessage['headers'] }[] = [];
-  readonly posts: Heard[] = [];
-  /** Status of the answers to streams and posts. */
-  streamStatus = 200;
-  postStatus = 204;
-  /** Posts are not answered at all while true. */
-  isSilent = false;
-  url = '';
-  #nonce = 0;
-
-  get acks(): PolicyVerdict[] {
-    return this.posts.filter(({ path }) => path.endsWith('/acks')).map(({ body }) => JSON.parse(body));
-  }
-
-  get reports(): AgentReport[] {
-    return this.posts.filter(({ path }) => path.endsWith('/reports')).map(({ body }) => JSON.parse(body));
-  }
-
-  write(text: string): void {
-    this.streams.at(-1)?.response.write(text);
-  }
-
-  push(version: number, documents: unknown = [], nonce = `n${++this.#nonce}`): string {
-    this.write(`id: ${version}\nevent: policies\ndata: ${JSON.stringify({ version, nonce, documents })}\n\n`);
-    return nonce;
-  }
-
-  hangUp(): void {
-    for (const { response } of this.streams) response.destroy();
-  }
-
-  async start(t: Teardown): Promise<this> {
-    const server = createServer((request, response) => this.#answer(request, response));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    t.teardown(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const address = server.address();
-    this.url = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
-    return this;
-  }
-
-  #answer(request: IncomingMessage, response: ServerResponse): void {
-    const { url = '', headers } = request;
-    if (request.method === 'GET') {
-      response.writeHead(this.streamStatus, { 'content-type': 'text/event-stream' });
-      if (this.streamStatus !== 200) response.end('no');
-      else {
-        response.flushHeaders();
-        this.streams.push({ response, url, headers });
-      }
-      return;
-    }
-    let body = '';
-    request.on('data', (chunk: Buffer) => {
-      body += chunk.toString();
-    });
-    request.on('end', () => {
-      this.posts.push({ path: url, headers, body });
-      if (!this.isSilent) response.writeHead(this.postStatus).end();
-    });
-  }
-}
+import { ScriptedControlPlane } from '../support/scripted-control-plane.ts';
 
 interface World {
   readonly stream: PolicyStream;
@@ -326,93 +252,3 @@ t.test(
     t.same(damaged.reasons().slice(0, 2), ['state_unusable', 'state_unusable']);
   },
 );
-
-function createReports(
-  t: Teardown,
-  controlPlane: ScriptedControlPlane,
-  intervalMs: number,
-): { reporter: Reporter; events: MeshEvent[] } {
-  const client = createControlPlaneClient({ url: controlPlane.url, token: null, tokenFile: null });
-  const events: MeshEvent[] = [];
-  let sequence = 0;
-  const reporter = createReporter({
-    client,
-    agentId: 'orders-1',
-    clock: systemClock,
-    random: systemRandom,
-    intervalMs,
-    timeoutMs: 200,
-    backOff: { baseMs: 20, capMs: 100 },
-    buildReport: () => ({
-      sequence: ++sequence,
-      sentAtEpochMs: 0,
-      startedAtEpochMs: 0,
-      service: 'orders',
-      softwareVersion: '0.1.0',
-      adminUrl: '',
-      isReady: true,
-      isDraining: false,
-      policy: { appliedVersion: 0, wantedVersion: 0, problems: [] },
-      services: [],
-      edges: [],
-      events: events.splice(0),
-      eventsDropped: 0,
-    }),
-  });
-  t.teardown(async () => {
-    await reporter.stop();
-    client.close();
-  });
-  return { reporter, events };
-}
-
-const event = (n: number): MeshEvent => ({
-  atEpochMs: n,
-  kind: 'ejection',
-  service: null,
-  endpoint: null,
-  reason: 'x',
-  text: String(n),
-});
-
-t.test('reports come at their interval, at once when asked, and many askings are one report', async (t) => {
-  const controlPlane = await new ScriptedControlPlane().start(t);
-  const { reporter } = createReports(t, controlPlane, 400);
-  reporter.start();
-  await until(() => controlPlane.reports.length === 1, 2_000);
-  const askedAt = performance.now();
-  for (let i = 0; i < 10; i++) reporter.reportNow();
-  await until(() => controlPlane.reports.length === 2, 2_000);
-  t.ok(performance.now() - askedAt < 350, 'sooner than the interval');
-  await sleep(120);
-  t.equal(controlPlane.reports.length, 2);
-  await until(() => controlPlane.reports.length === 3, 2_000);
-  t.same(
-    controlPlane.reports.map(({ sequence }) => sequence),
-    [1, 2, 3],
-  );
-});
-
-t.test('a control plane that is gone or silent costs one report at a time, and no event is lost', async (t) => {
-  const controlPlane = await new ScriptedControlPlane().start(t);
-  controlPlane.isSilent = true;
-  const { reporter, events } = createReports(t, controlPlane, 50);
-  events.push(event(1));
-  reporter.start();
-  await until(() => controlPlane.reports.length === 1, 2_000);
-  for (let i = 0; i < 100; i++) reporter.reportNow();
-  await sleep(100);
-  t.equal(controlPlane.reports.length, 1, 'at most one under way');
-  events.push(event(2));
-  await until(() => reporter.status().failed >= 2, 3_000);
-  t.match(reporter.status().failure, /no answer in time/);
-  controlPlane.isSilent = false;
-  await until(() => reporter.status().sent >= 1, 3_000);
-  t.match(controlPlane.reports.findLast(({ events }) => events.length > 0)?.events, [{ text: '1' }, { text: '2' }]);
-  for (let n = 0; n < 150; n++) events.push(event(n));
-  reporter.reportNow();
-  await until(() => controlPlane.reports.some(({ eventsDropped }) => eventsDropped === 50), 3_000);
-  const full = controlPlane.reports.find(({ eventsDropped }) => eventsDropped === 50);
-  t.equal(full?.events.length, 100);
-  t.equal(full?.events.at(-1)?.text, '149');
-});
