@@ -3,8 +3,8 @@
 FROM node:26.10.0-slim AS build
 WORKDIR /src
 COPY package.json package-lock.json ./
-# The optional packages bring Node itself to machines without it; this image has it.
-RUN npm ci --omit=optional --ignore-scripts
+# The compiler comes as one optional package per platform, so the build needs them; the image below goes without.
+RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY agent agent
 COPY cli cli

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { parse } from 'yaml';
+import { isOwnHost } from '../../agent/admin/host-check.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
 import { readPolicyFiles } from '../../cli/policy-files.ts';
 import { parseTokens } from '../../control-plane/api/auth.ts';
@@ -55,10 +56,45 @@ t.test('the compose file pins images, publishes on loopback only, and gives ever
   for (const volume of mounted) t.ok(readOrList(`${ROOT}${volume.split(':')[0]}`), `${volume} exists`);
 });
 
+t.test('Prometheus finds everything that it is to scrape, and is let in', async (t) => {
+  const compose = parse(readFileSync(`${ROOT}docker-compose.yml`, 'utf8'), { merge: true });
+  const services: Record<string, ComposeService> = compose.services;
+  t.match(services.prometheus?.volumes, ['./deploy/prometheus:/etc/prometheus:ro']);
+  t.match(services.grafana?.volumes?.join(), /deploy\/grafana\/provisioning:.*deploy\/grafana\/dashboards:/);
+  const prometheus = parse(readFileSync(`${ROOT}deploy/prometheus/prometheus.yml`, 'utf8'));
+  const jobs = new Map<string, { readonly targets: string[]; readonly tokenFile: string | undefined }>();
+  for (const { job_name: job, static_configs: configs, authorization } of prometheus.scrape_configs) {
+    const targets = configs.flatMap((config: { readonly targets: string[] }) => config.targets);
+    jobs.set(job, { targets, tokenFile: authorization?.credentials_file });
+  }
+  const agents = jobs.get('outrigger-agents')?.targets ?? [];
+  const sidecars = Object.keys(services).filter((name) => name.endsWith('-agent'));
+  t.same(agents.map((target) => `${target.split(':')[0]}-agent`).sort(), sidecars.sort(), 'every agent, by its name');
+  const readFile = (path: string): string => readFileSync(path, 'utf8');
+  for (const target of agents) {
+    const [name, port] = target.split(':');
+    const config = loadAgentConfig({ file: `${ROOT}examples/compose/agents/${name}.yaml`, env: {}, readFile });
+    if (!config.ok) throw new Error(`${name} is invalid`);
+    const { admin } = config.value.listeners;
+    t.equal(admin.port, Number(port));
+    t.ok(isOwnHost(target, admin.host), `the admin API of ${name} answers to Host: ${target}`);
+    t.equal(config.value.service.address, name, 'and is registered by the name that compose gives it');
+  }
+  const controlPlane = jobs.get('outrigger-control-plane');
+  t.same(controlPlane?.targets, ['control-plane:9700']);
+  const secret = readFile(`${ROOT}deploy/prometheus/${controlPlane?.tokenFile}`).trim();
+  const viewer = parse(readFile(`${ROOT}examples/compose/tokens.yaml`)).tokens.find(
+    ({ role }: { readonly role: string }) => role === 'viewer',
+  );
+  t.equal(secret, viewer?.token, 'the token file holds the sample token of a viewer');
+});
+
 t.test('the image runs as another user than root, on a pinned base', async (t) => {
   const text = readFileSync(`${ROOT}Dockerfile`, 'utf8');
   for (const base of text.match(/^FROM \S+/gm) ?? []) t.match(base, /^FROM node:26\.\d+\.\d+-slim$/);
   t.match(text, /^USER node$/m);
+  const builds = text.split('RUN node scripts/build.mjs')[0] ?? '';
+  t.notMatch(builds, /--omit=optional/, 'the compiler is an optional package of its platform');
 });
 
 t.test('every example policy is valid and names its schema', async (t) => {
