@@ -3,7 +3,8 @@
 import { type ConfigSource, readConfig } from '#contract/input/config-source.ts';
 import type { Rule } from '#contract/input/validate.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
-import { type AgentConfigFile, AgentConfigSchema } from '#contract/schema/agent-config-schema.ts';
+import type { AgentConfigFile } from '#contract/schema/agent-config-schema.ts';
+import { WRITTEN_AGENT_CONFIG_SCHEMA } from '#contract/schema/written.ts';
 import { parseDuration } from '#contract/text/durations.ts';
 import { type HostPort, parseHostPort } from '#contract/text/host-port.ts';
 
@@ -70,7 +71,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
  *          the variable's name as path
  */
 export function loadAgentConfig(source: ConfigSource): Parsed<AgentConfig> {
-  const read = readConfig(AgentConfigSchema, source, RULES);
+  const read = readConfig(WRITTEN_AGENT_CONFIG_SCHEMA, source, RULES);
   // readConfig validated against the schema that AgentConfigFile is derived from.
   return read.ok ? { ok: true, value: fillIn(read.value as AgentConfigFile, source.env.HOSTNAME) } : read;
 }

@@ -3,7 +3,8 @@
 import { type ConfigSource, readConfig } from '#contract/input/config-source.ts';
 import type { Rule } from '#contract/input/validate.ts';
 import type { Parsed, Problem } from '#contract/problem.ts';
-import { type ControlPlaneConfigFile, ControlPlaneConfigSchema } from '#contract/schema/control-plane-config-schema.ts';
+import type { ControlPlaneConfigFile } from '#contract/schema/control-plane-config-schema.ts';
+import { WRITTEN_CONTROL_PLANE_CONFIG_SCHEMA } from '#contract/schema/written.ts';
 import { type HostPort, isLoopback, parseHostPort } from '#contract/text/host-port.ts';
 
 export type { HostPort } from '#contract/text/host-port.ts';
@@ -30,7 +31,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
  *          the variable's name as path
  */
 export function loadControlPlaneConfig(source: ConfigSource): Parsed<ControlPlaneConfig> {
-  const read = readConfig(ControlPlaneConfigSchema, source, RULES);
+  const read = readConfig(WRITTEN_CONTROL_PLANE_CONFIG_SCHEMA, source, RULES);
   // readConfig validated against the schema that ControlPlaneConfigFile is derived from.
   return read.ok ? { ok: true, value: fillIn(read.value as ControlPlaneConfigFile) } : read;
 }

@@ -4,7 +4,7 @@
 
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Consul from 'consul';
+import type Consul from 'consul';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Clock, Random } from '../clock.ts';
 import { backOffMs } from '../core/back-off.ts';
@@ -214,10 +214,12 @@ function isAppAnswering({ check, port, address }: ServiceConfig, stop: AbortSign
 
 /** A client of the `consul` package with the token of this moment. */
 async function plainConsul(client: ConsulClient): Promise<Consul> {
+  // Loaded when it is needed, which is at the end of most lives: it would cost every start 35 ms.
+  const { default: Client } = await import('consul');
   const url = new URL(client.access.url);
   const token = await client.readToken();
   const isTls = url.protocol === 'https:';
-  return new Consul({
+  return new Client({
     host: url.hostname,
     port: Number(url.port === '' ? (isTls ? 443 : 80) : url.port),
     secure: isTls,

@@ -1,7 +1,8 @@
 // Layers of settings in, one policy out. The last layer that says a value wins; lists are replaced whole. Each value keeps
 // where it came from, because the first question after "what applies?" is "who said so?".
 
-import { type Sections, SectionsSchema } from '../schema/sections-schema.ts';
+import type { Sections } from '../schema/sections-schema.ts';
+import { WRITTEN_POLICY_SCHEMAS } from '../schema/written.ts';
 import { parseDuration, parseRate } from '../text/durations.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
 
@@ -26,7 +27,10 @@ type Explain<S> = {
 };
 
 /** All defaults of the schema, as one layer. */
-export const DEFAULT_LAYER: Layer = { from: 'default', sections: defaultsOf(SectionsSchema) as Sections };
+export const DEFAULT_LAYER: Layer = {
+  from: 'default',
+  sections: defaultsOf(WRITTEN_POLICY_SCHEMAS.MeshDefaults.properties?.spec ?? {}) as Sections,
+};
 
 function defaultsOf(schema: { readonly properties?: object; readonly default?: unknown }): unknown {
   if (schema.properties === undefined) return schema.default;

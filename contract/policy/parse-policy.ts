@@ -4,9 +4,9 @@
 import { copyJson } from '../input/json-copy.ts';
 import { isMapping, validate } from '../input/validate.ts';
 import type { Parsed, Problem } from '../problem.ts';
-import { API_VERSION } from '../schema/envelope-schema.ts';
 import type { JsonSchema } from '../schema/json-schema.ts';
-import { POLICY_SCHEMAS } from '../schema/policy-schema.ts';
+import { WRITTEN_POLICY_SCHEMAS } from '../schema/written.ts';
+import { API_VERSION } from './api-version.ts';
 import { FOREIGN_KINDS } from './foreign-keys.ts';
 import { POLICY_KINDS, type PolicyDocument, type PolicyKind } from './policy.ts';
 import { POLICY_RULES } from './policy-rules.ts';
@@ -53,7 +53,7 @@ export function nameDocument(input: unknown): string {
 
 function schemaOf(document: unknown): JsonSchema | null {
   const kind = isMapping(document) && Object.hasOwn(document, 'kind') ? document.kind : undefined;
-  return POLICY_KINDS.includes(kind as PolicyKind) ? POLICY_SCHEMAS[kind as PolicyKind] : null;
+  return POLICY_KINDS.includes(kind as PolicyKind) ? WRITTEN_POLICY_SCHEMAS[kind as PolicyKind] : null;
 }
 
 function withKindHint(problems: readonly Problem[], document: unknown): Problem[] {

@@ -1,9 +1,8 @@
 // What every policy document has around its spec.
 
 import { Type } from 'typebox';
+import { API_VERSION } from '../policy/api-version.ts';
 import { CLOSED, checked, notes } from './schema-fields.ts';
-
-export const API_VERSION = 'outrigger.dev/v1';
 
 /** The name of a service, lower case. */
 export const serviceName = (means: string) => checked('serviceName', { means }, { maxLength: 128 });

@@ -7,7 +7,7 @@ import { ControlPlaneConfigSchema } from './control-plane-config-schema.ts';
 import { renderFieldTable } from './field-table.ts';
 import { ServiceIntentionsSchema } from './intentions-schema.ts';
 import type { JsonSchema } from './json-schema.ts';
-import { MeshDefaultsSchema, PolicySchema, ServicePolicySchema } from './policy-schema.ts';
+import { MeshDefaultsSchema, POLICY_SCHEMAS, PolicySchema, ServicePolicySchema } from './policy-schema.ts';
 import { HTTPRouteSchema } from './route-schema.ts';
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
@@ -20,7 +20,33 @@ export function schemaFiles(): Record<string, string> {
     'schema/policy.schema.json': text(PolicySchema),
     'schema/agent.schema.json': text(AgentConfigSchema),
     'schema/control-plane.schema.json': text(ControlPlaneConfigSchema),
+    'contract/schema/written.ts': writtenModule(),
   };
+}
+
+/** The schemas without their prose, as the module that validating programs load in place of TypeBox. */
+function writtenModule(): string {
+  const literal = (schemas: unknown) => {
+    const json = JSON.stringify(schemas, (key, value) => (key === 'description' && isText(value) ? undefined : value));
+    return `JSON.parse(\n  '${json.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}',\n)`;
+  };
+  return `// Written by \`npm run schema\` from the schemas beside it; not to be edited. What programs validate with: building the same
+// schemas with TypeBox at every start would load some 370 files.
+
+import type { PolicyKind } from '../policy/policy.ts';
+import type { JsonSchema } from './json-schema.ts';
+
+export const WRITTEN_POLICY_SCHEMAS: Readonly<Record<PolicyKind, JsonSchema>> = ${literal(POLICY_SCHEMAS)};
+
+export const WRITTEN_AGENT_CONFIG_SCHEMA: JsonSchema = ${literal(AgentConfigSchema)};
+
+export const WRITTEN_CONTROL_PLANE_CONFIG_SCHEMA: JsonSchema = ${literal(ControlPlaneConfigSchema)};
+`;
+}
+
+/** A field that is called description has a schema there, not a text. */
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
 }
 
 /** Table by the name of its place: what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. */

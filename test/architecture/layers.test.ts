@@ -194,3 +194,16 @@ t.test('no default exports, no barrels, no grab-bag names, no module-level mutab
   }
   t.same(faults, []);
 });
+
+t.test('what every start loads takes the schemas as they were written, not TypeBox', async (t) => {
+  const faults = files
+    .filter(({ path }) => /^(agent\/|contract\/(?!schema\/)|control-plane\/config\.ts)/.test(path))
+    .flatMap((file) =>
+      file.imports
+        .filter(({ isTypeOnly }) => !isTypeOnly)
+        .map(({ specifier }) => resolve(file.path, specifier) ?? specifier)
+        .filter((target) => target.startsWith('contract/schema/') && target !== 'contract/schema/written.ts')
+        .map((target) => `${file.path} imports ${target}`),
+    );
+  t.same(faults, []);
+});
