@@ -17,6 +17,8 @@ export interface ControlPlaneOptions {
   readonly config: ControlPlaneConfig;
   readonly log?: Logger;
   readonly clock?: Clock;
+  /** See ApiOptions. */
+  readonly requestTimeoutMs?: number;
 }
 
 export interface ControlPlane {
@@ -56,7 +58,12 @@ interface Running {
   readonly stop: () => Promise<void>;
 }
 
-async function run({ config, log: givenLog, clock = systemClock }: ControlPlaneOptions): Promise<Running> {
+async function run({
+  config,
+  log: givenLog,
+  clock = systemClock,
+  requestTimeoutMs,
+}: ControlPlaneOptions): Promise<Running> {
   const log = givenLog ?? pino({ name: 'control-plane', level: config.log.level });
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
@@ -65,7 +72,7 @@ async function run({ config, log: givenLog, clock = systemClock }: ControlPlaneO
   try {
     const store = createSqliteStore({ path: config.store.path, epochMs: () => clock.epochMs() });
     closers.push(() => store.close());
-    const { hub, api } = await join(store, { config, log, clock }, closers);
+    const { hub, api } = await join(store, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     const registryUrl =
       config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
@@ -77,9 +84,16 @@ async function run({ config, log: givenLog, clock = systemClock }: ControlPlaneO
   }
 }
 
+interface Setting {
+  readonly config: ControlPlaneConfig;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly requestTimeoutMs: number | undefined;
+}
+
 async function join(
   store: Store,
-  { config, log, clock }: { config: ControlPlaneConfig; log: Logger; clock: Clock },
+  { config, log, clock, requestTimeoutMs }: Setting,
   closers: (() => Promise<void>)[],
 ): Promise<{ hub: Hub; api: Api }> {
   const ledger = new Ledger();
@@ -117,10 +131,17 @@ async function join(
     clock,
     log,
     softwareVersion: SOFTWARE_VERSION,
+    requestTimeoutMs,
     tokensFile: config.auth?.tokensFile ?? null,
     policyVersion: () => hub.version,
     connectAgent: (agentId, response) => hub.connect(agentId, response),
     streams: () => hub.size,
+    onAhead: (agentId, appliedVersion) => {
+      const here = `while this store is at version ${hub.version}`;
+      const text = `${agentId} had policy version ${appliedVersion}, ${here}: restored from a backup, or another control plane.`;
+      tell('policy', 'version_went_back', text, agentId);
+      log.warn({ agentId, appliedVersion, version: hub.version }, 'agent is ahead of the store');
+    },
     onVerdict: (agentId, { verdict, version, problems }) => {
       if (verdict === 'ACK') return;
       const first = problems[0];

@@ -20,6 +20,10 @@ export interface AgentRoutesOptions {
   readonly verdicts: Signal;
   /** Takes the response over as the agent's policy stream. */
   readonly connectAgent: (agentId: string, response: ServerResponse) => void;
+  /** Version in force. */
+  readonly policyVersion: () => number;
+  /** Told when an agent says that it has a newer version than the store, once per version. */
+  readonly onAhead: (agentId: string, appliedVersion: number) => void;
   /** Told of each verdict that counted. */
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** Told of each verdict that was too late. */
@@ -54,7 +58,12 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
 
   app.get<WithId>(
     '/v1/agents/:id/stream',
-    { ...agents, schema: { summary: 'Policy stream (server-sent events)', tags: ['agents'], params: agentParams } },
+    // HEAD would take the agent's stream over and be unable to read it.
+    {
+      ...agents,
+      exposeHeadRoute: false,
+      schema: { summary: 'Policy stream (server-sent events)', tags: ['agents'], params: agentParams },
+    },
     async (request, reply) => {
       admit(ledger, request.params.id);
       refuseForeignAgent(request, request.params.id);
@@ -85,7 +94,10 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       refuseForeignAgent(request, id);
       admit(ledger, id);
       refuseForeignAdmin(request.body.adminUrl);
-      ledger.reported(id, request.body.policy.appliedVersion, clock.now());
+      const { appliedVersion } = request.body.policy;
+      const isNews = ledger.get(id)?.appliedVersion !== appliedVersion;
+      ledger.reported(id, appliedVersion, clock.now());
+      if (isNews && appliedVersion > options.policyVersion()) options.onAhead(id, appliedVersion);
       fleet.record(id, request.body, clock.now());
       return reply.code(204).send();
     },

@@ -26,6 +26,9 @@ import { serviceRoutes } from './services.ts';
 /** A policy document may be this large; reports have their own limit. */
 export const BODY_LIMIT_BYTES = 256 * 1024;
 
+/** A request that has not arrived by then is answered 408: whoever sends a letter a minute must not hold a connection. */
+export const REQUEST_TIMEOUT_MS = 15_000;
+
 export interface ApiOptions {
   readonly store: Store;
   readonly ledger: Ledger;
@@ -41,6 +44,10 @@ export interface ApiOptions {
   readonly connectAgent: (agentId: string, response: ServerResponse) => void;
   readonly streams: () => number;
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
+  /** An agent has a newer version than the store. */
+  readonly onAhead: (agentId: string, appliedVersion: number) => void;
+  /** How long a client may take to send a request, head and body; REQUEST_TIMEOUT_MS when absent. */
+  readonly requestTimeoutMs?: number | undefined;
 }
 
 export interface Api {
@@ -67,6 +74,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     state: () => ({ version: options.policyVersion(), services: services(), agents: agentViews(ledger, fleet, clock) }),
     events: () => fleet.events(),
     epochMs: () => clock.epochMs(),
+    now: () => clock.now(),
   });
   const app = await createApp(options, metrics);
   await app.register(policyRoutes, { store: options.store, ledger, verdicts: options.verdicts });
@@ -95,10 +103,14 @@ export async function createApi(options: ApiOptions): Promise<Api> {
 }
 
 async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Promise<FastifyInstance> {
+  const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const app = Fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
+    // Until the request has arrived; answers may take their time, streams included.
+    requestTimeout: requestTimeoutMs,
+    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: Math.ceil(requestTimeoutMs / 10) },
     // Streams are ended by us; what is left when closing is idle keep-alive and must not hold the process.
     forceCloseConnections: true,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allowUnionTypes: true } },

@@ -3,6 +3,7 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { isIPv4 } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { parseYamlDocuments } from '#contract/input/yaml-documents.ts';
@@ -12,11 +13,11 @@ export const ROLES = ['admin', 'viewer', 'agent'] as const;
 export type Role = (typeof ROLES)[number];
 export type Access = Role | 'public';
 
-/** Failed attempts of one address within FAILURE_WINDOW_MS before it is refused unheard. */
+/** Failed attempts of one address within FAILURE_WINDOW_MS before further ones are 429. A valid token always passes. */
 export const FAILURE_LIMIT = 10;
 export const FAILURE_WINDOW_MS = 60_000;
 /** How long a change of the file may stay unseen, revocations included. */
-const REREAD_EVERY_MS = 2_000;
+export const REREAD_EVERY_MS = 2_000;
 const ADDRESS_LIMIT = 10_000;
 
 export interface Token {
@@ -52,7 +53,17 @@ export function registerAuth(app: FastifyInstance, options: AuthOptions): void {
   const failures = new FailureLimiter(options.now);
   app.decorateRequest('operator', 'anonymous');
   app.decorateRequest('token', null);
-  app.addHook('onRequest', async (request) => {
+  const open = new Map<ServerResponse, Token>();
+  if (tokens !== null) {
+    // A revoked token must not go on reading a stream that it opened before.
+    const timer = setInterval(() => {
+      tokens.refresh();
+      for (const [response, token] of open) if (!tokens.has(token)) response.destroy();
+    }, REREAD_EVERY_MS);
+    timer.unref();
+    app.addHook('onClose', async () => clearInterval(timer));
+  }
+  app.addHook('onRequest', async (request, reply) => {
     refuseForeignOrigin(request);
     if (tokens === null) {
       refuseForeignHost(request);
@@ -60,7 +71,8 @@ export function registerAuth(app: FastifyInstance, options: AuthOptions): void {
     }
     const access = request.routeOptions.config.access ?? [];
     if (access.includes('public')) return;
-    authenticate(request, tokens, failures, access);
+    open.set(reply.raw, authenticate(request, tokens, failures, access));
+    reply.raw.once('close', () => open.delete(reply.raw));
   });
 }
 
@@ -69,12 +81,14 @@ function authenticate(
   tokens: TokensFile,
   failures: FailureLimiter,
   access: readonly Access[],
-): void {
-  if (failures.isOver(request.ip)) {
-    throw new ApiError('OTR_ERR_TOO_MANY_FAILURES', `wait up to ${FAILURE_WINDOW_MS / 1000} s before the next attempt`);
-  }
+): Token {
   const token = tokens.find(bearerOf(request));
   if (token === null) {
+    // Many agents can share one address: the guesses of one of them must not shut the others out.
+    if (failures.isOver(request.ip)) {
+      const text = `wait up to ${FAILURE_WINDOW_MS / 1000} s before the next attempt without a valid token`;
+      throw new ApiError('OTR_ERR_TOO_MANY_FAILURES', text);
+    }
     failures.count(request.ip);
     throw new ApiError('OTR_ERR_UNAUTHORIZED', 'send Authorization: Bearer <token>');
   }
@@ -83,6 +97,7 @@ function authenticate(
   }
   request.operator = token.name;
   request.token = token;
+  return token;
 }
 
 /** An agent token that is bound to agents speaks for no other. */
@@ -142,7 +157,7 @@ class TokensFile {
 
   /** Looks at every token whatever the answer, so that the time taken says nothing. */
   find(secret: string | null): Token | null {
-    this.#refresh();
+    this.refresh();
     if (secret === null) return null;
     const digest = createHash('sha256').update(secret).digest();
     let found: Token | null = null;
@@ -150,7 +165,12 @@ class TokensFile {
     return found;
   }
 
-  #refresh(): void {
+  /** Whether the token is still in the file with all that it may do. */
+  has(token: Token): boolean {
+    return this.#tokens.some((one) => isSameToken(one, token));
+  }
+
+  refresh(): void {
     if (this.#now() - this.#checkedAt < REREAD_EVERY_MS) return;
     this.#checkedAt = this.#now();
     try {
@@ -162,6 +182,12 @@ class TokensFile {
       this.#warn(`tokens file kept as it was: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function isSameToken(a: Token, b: Token): boolean {
+  return (
+    a.name === b.name && a.role === b.role && a.digest.equals(b.digest) && a.agents?.join(' ') === b.agents?.join(' ')
+  );
 }
 
 function stampOf(path: string): string {

@@ -9,8 +9,10 @@ import type { FleetEvent, ServiceView } from '../core/views.ts';
 /** Least time between two `changes`. */
 export const CHANGES_EVERY_MS = 500;
 const HEARTBEAT_MS = 15_000;
+/** A page whose socket took no bytes for this long is cut: it would hold one of the places for ever. */
+export const STALLED_AFTER_MS = 45_000;
 /** Pages at one time; an open page costs the rollup twice a second. */
-const CLIENT_LIMIT = 200;
+export const CLIENT_LIMIT = 200;
 
 /** What a page shows, without the events. */
 export interface FleetState {
@@ -23,29 +25,36 @@ export interface BroadcasterOptions {
   readonly state: () => FleetState;
   readonly events: () => readonly FleetEvent[];
   readonly epochMs: () => number;
+  readonly now: () => number;
 }
 
 interface Client {
   readonly response: ServerResponse;
-  /** Set while its socket does not take bytes; it misses changes and needs the whole state after. */
-  isBehind: boolean;
+  /** Since when its socket has bytes to send, or null. A frame above the socket's mark sets it even for a quick reader. */
+  blockedSince: number | null;
+  /** Whether something was left out meanwhile; then the whole state follows. */
+  hasMissed: boolean;
 }
 
 export class Broadcaster {
   readonly #state: () => FleetState;
   readonly #events: () => readonly FleetEvent[];
   readonly #epochMs: () => number;
+  readonly #now: () => number;
   readonly #clients = new Set<Client>();
   /** What every page that is not behind has: JSON by key, so that a change is one comparison of texts. */
   #shown = new Map<string, string>();
+  /** The whole state as of the last comparison, made when somebody needs it: many slow pages cost one rollup. */
+  #stateText: string | null = null;
   #sentSequence = 0;
   #timer: NodeJS.Timeout | null = null;
   #lastBeatAt = 0;
 
-  constructor({ state, events, epochMs }: BroadcasterOptions) {
+  constructor({ state, events, epochMs, now }: BroadcasterOptions) {
     this.#state = state;
     this.#events = events;
     this.#epochMs = epochMs;
+    this.#now = now;
   }
 
   get size(): number {
@@ -55,7 +64,7 @@ export class Broadcaster {
   /** False when there are too many pages already. */
   connect(response: ServerResponse): boolean {
     if (this.#clients.size >= CLIENT_LIMIT) return false;
-    const client: Client = { response, isBehind: false };
+    const client: Client = { response, blockedSince: null, hasMissed: false };
     response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
@@ -63,7 +72,8 @@ export class Broadcaster {
       'x-content-type-options': 'nosniff',
     });
     response.on('drain', () => {
-      if (client.isBehind) this.#sendState(client);
+      client.blockedSince = null;
+      if (client.hasMissed) this.#sendState(client);
     });
     response.on('error', () => this.#drop(client));
     response.on('close', () => this.#drop(client));
@@ -79,6 +89,7 @@ export class Broadcaster {
   /** Sends what is new since the last tick. O(fleet), and nothing at all without a page. */
   tick(): void {
     if (this.#clients.size === 0) return;
+    this.#cutStalled();
     const { changes, events } = this.#take();
     const isBeat = this.#epochMs() - this.#lastBeatAt >= HEARTBEAT_MS;
     if (isBeat) this.#lastBeatAt = this.#epochMs();
@@ -87,7 +98,11 @@ export class Broadcaster {
       (changes === null ? '' : frame('changes', changes)) +
       (isBeat ? ': heartbeat\n\n' : '');
     if (text === '') return;
-    for (const client of this.#clients) if (!client.isBehind) this.#write(client, text);
+    const hasNews = changes !== null || events.length > 0;
+    for (const client of this.#clients) {
+      if (client.blockedSince === null) this.#write(client, text);
+      else if (hasNews) client.hasMissed = true;
+    }
   }
 
   close(): void {
@@ -100,6 +115,7 @@ export class Broadcaster {
   #take(): { readonly changes: object | null; readonly events: readonly FleetEvent[] } {
     const events = this.#events().filter(({ sequence }) => sequence > this.#sentSequence);
     this.#sentSequence = events.at(-1)?.sequence ?? this.#sentSequence;
+    this.#stateText = null;
     return { changes: this.#compare(), events };
   }
 
@@ -122,12 +138,19 @@ export class Broadcaster {
   }
 
   #sendState(client: Client): void {
-    client.isBehind = false;
-    this.#write(client, frame('state', { ...this.#state(), atEpochMs: this.#epochMs(), events: this.#events() }));
+    client.hasMissed = false;
+    this.#stateText ??= frame('state', { ...this.#state(), atEpochMs: this.#epochMs(), events: this.#events() });
+    this.#write(client, this.#stateText);
   }
 
   #write(client: Client, text: string): void {
-    if (!client.response.write(text)) client.isBehind = true;
+    if (!client.response.write(text)) client.blockedSince = this.#now();
+  }
+
+  #cutStalled(): void {
+    for (const { response, blockedSince } of this.#clients) {
+      if (blockedSince !== null && this.#now() - blockedSince > STALLED_AFTER_MS) response.destroy();
+    }
   }
 
   #drop(client: Client): void {
@@ -143,11 +166,17 @@ export class Broadcaster {
 
 export async function eventRoutes(app: FastifyInstance, { broadcaster }: { broadcaster: Broadcaster }): Promise<void> {
   const schema = { summary: 'Live state of the mesh (server-sent events: state, changes, mesh)', tags: ['services'] };
-  app.get('/v1/events', { config: { access: ['viewer'] as const }, schema }, async (_request, reply) => {
-    if (!broadcaster.connect(reply.raw)) return reply.code(503).send();
-    reply.hijack();
-    return reply;
-  });
+  // HEAD would open a stream that nobody can read.
+  const exposeHeadRoute = false;
+  app.get(
+    '/v1/events',
+    { exposeHeadRoute, config: { access: ['viewer'] as const }, schema },
+    async (_request, reply) => {
+      if (!broadcaster.connect(reply.raw)) return reply.code(503).send();
+      reply.hijack();
+      return reply;
+    },
+  );
 }
 
 function frame(event: string, data: object): string {

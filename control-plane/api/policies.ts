@@ -63,13 +63,12 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
     const id = idOf(request.params);
     const document = readPolicy(request.body);
     refuseOtherName(document, id);
-    return answer(request, reply, options, await write(store, request, id, document));
+    return change(request, reply, options, document);
   });
 
-  app.delete<Named>('/v1/policies/:kind/:name', { schema: schemas.remove }, async (request, reply) => {
-    const id = idOf(request.params);
-    return answer(request, reply, options, await write(store, request, id, null));
-  });
+  app.delete<Named>('/v1/policies/:kind/:name', { schema: schemas.remove }, async (request, reply) =>
+    change(request, reply, options, null),
+  );
 
   app.get<Named>('/v1/policies/:kind/:name/history', { ...readers, schema: schemas.history }, async (request) => {
     const revisions = await store.history(idOf(request.params));
@@ -78,9 +77,8 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
   });
 
   app.post<Named>('/v1/policies/:kind/:name/rollback', { schema: schemas.rollback }, async (request, reply) => {
-    const id = idOf(request.params);
-    const document = await formerDocument(store, id, revisionIn(request.body));
-    return answer(request, reply, options, await write(store, request, id, document));
+    const document = await formerDocument(store, idOf(request.params), revisionIn(request.body));
+    return change(request, reply, options, document);
   });
 
   // `::` is a literal colon to the router.
@@ -126,14 +124,16 @@ async function write(
   throw new ApiError('OTR_ERR_UNAVAILABLE', `other writes kept coming between; try again`);
 }
 
-async function answer(
+async function change(
   request: FastifyRequest<Named>,
   reply: FastifyReply,
-  { ledger, verdicts }: PolicyRoutesOptions,
-  result: WriteResult,
+  { store, ledger, verdicts }: PolicyRoutesOptions,
+  document: PolicyDocument | null,
 ): Promise<unknown> {
-  if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
+  // Judged before the write: an answer of 400 must mean that nothing happened.
   const waitMs = waitOf(request.query.wait);
+  const result = await write(store, request, idOf(request.params), document);
+  if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
   const agents = waitMs === 0 ? ledger.tally(result.version) : await settled(ledger, verdicts, result.version, waitMs);
   if (request.method !== 'DELETE') reply.header('etag', etagOf(result.revision));
   return reply

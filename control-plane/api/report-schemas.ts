@@ -62,7 +62,7 @@ const edge = record({
 
 const event = record({
   atEpochMs: instant,
-  kind: { enum: ['ejection', 'reinstatement', 'overflow', 'panic', 'policy', 'discovery', 'lifecycle'] },
+  kind: { enum: ['ejection', 'reinstatement', 'overflow', 'detection', 'panic', 'policy', 'discovery', 'lifecycle'] },
   service: nullable(word),
   endpoint: nullable(word),
   reason: word,

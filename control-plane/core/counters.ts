@@ -20,11 +20,17 @@ interface Sample {
   readonly total: Counts;
 }
 
-/** One counter's recent past. The total only grows: a restart of the agent starts a new run on top of the old one. */
+/** One counter's recent past, as far back as it is asked about. The total only grows: a restart of the agent starts a new run on top of the old one. */
 export class Counter {
   readonly #samples: Sample[] = [];
+  readonly #windowMs: number;
   #last: Counts = NO_COUNTS;
   #total: Counts = NO_COUNTS;
+
+  /** @param windowMs  the longest that `within` will be asked for; each sample is memory */
+  constructor(windowMs = WINDOW_MS) {
+    this.#windowMs = windowMs;
+  }
 
   /** Everything counted since this counter was first seen, its first value included. */
   get total(): Counts {
@@ -34,17 +40,23 @@ export class Counter {
   /**
    * Takes the newest cumulative value.
    *
-   * @returns what was added by it; a value that went backwards means a restart, and then all of it was added
+   * @param isNewLife  the counting side is known to have started again from zero
+   * @returns what was added by it; a value that went backwards means a restart too, and then all of it was added
    */
-  record(counts: Counts, now: number): Counts {
-    const isRestart = counts.requests < this.#last.requests || counts.successes < this.#last.successes;
-    const added = isRestart ? counts : subtract(counts, this.#last);
+  record(counts: Counts, now: number, isNewLife = false): Counts {
+    const isBackwards = counts.requests < this.#last.requests || counts.successes < this.#last.successes;
+    const added = isNewLife || isBackwards ? counts : subtract(counts, this.#last);
     this.#last = counts;
     this.#total = add(this.#total, added);
     // The first value covers an unknown stretch of time, so for rates it is only the base line, never a burst.
     this.#samples.push({ at: now, total: this.#total });
     this.#trim(now);
     return added;
+  }
+
+  /** Keeps the counts and drops the recent past. */
+  rest(): void {
+    this.#samples.length = 0;
   }
 
   /**
@@ -60,7 +72,7 @@ export class Counter {
   }
 
   #trim(now: number): void {
-    while (this.#samples.length > 2 && (this.#samples[1]?.at ?? now) <= now - WINDOW_MS) this.#samples.shift();
+    while (this.#samples.length > 2 && (this.#samples[1]?.at ?? now) <= now - this.#windowMs) this.#samples.shift();
     if (this.#samples.length > SAMPLE_LIMIT) this.#samples.splice(1, 1);
   }
 }

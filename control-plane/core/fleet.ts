@@ -2,13 +2,16 @@
 // Instants are monotonic ms.
 
 import type { AgentReport, EdgeReport } from '#contract/frames.ts';
-import { add, Counter, type Counts, NO_COUNTS } from './counters.ts';
+import { add, Counter, type Counts, NO_COUNTS, RATE_WINDOW_MS } from './counters.ts';
 import type { FleetEvent } from './views.ts';
 
 /** Events kept for a page that opens later. */
 export const EVENT_LIMIT = 500;
 /** Services whose life-long counts are kept; traffic of further ones is still shown, but not summed over their life. */
 export const SERVICE_LIMIT = 5_000;
+
+/** Forgotten agents whose counts are kept for their return, the latest ones; otherwise their whole life would count twice. */
+export const DEPARTED_LIMIT = 1_000;
 
 /** What is kept about one agent. */
 export interface Member {
@@ -24,6 +27,8 @@ export type Totals = Readonly<Record<'outbound' | 'inbound', Counts>>;
 
 export class Fleet {
   readonly #members = new Map<string, Member>();
+  /** Agents that were forgotten, oldest first. */
+  readonly #departed = new Map<string, Member>();
   readonly #totals = new Map<string, Totals>();
   readonly #events: FleetEvent[] = [];
   #sequence = 0;
@@ -36,7 +41,7 @@ export class Fleet {
    * @returns the events in it as they were numbered, or null when it was dropped
    */
   record(agentId: string, report: AgentReport, now: number): readonly FleetEvent[] | null {
-    const former = this.#members.get(agentId);
+    const former = this.#members.get(agentId) ?? this.#departed.get(agentId);
     const isSameLife = former?.report.startedAtEpochMs === report.startedAtEpochMs;
     if (former !== undefined && isSameLife && former.report.sequence >= report.sequence) return null;
     const edges = new Map<string, Counter>();
@@ -44,16 +49,17 @@ export class Fleet {
       const key = edgeKey(edge);
       const counter = former?.edges.get(key) ?? new Counter();
       edges.set(key, counter);
-      this.#addTotal(edge, counter.record(edge, now));
+      this.#addTotal(edge, counter.record(edge, now, !isSameLife));
     }
     const endpoints = new Map<string, Counter>();
     for (const { service, endpoints: list } of report.services) {
       for (const { id, attempts, failures } of list) {
-        const counter = former?.endpoints.get(endpointKey(service, id)) ?? new Counter();
-        counter.record({ requests: attempts, successes: attempts - failures, retries: 0 }, now);
+        const counter = former?.endpoints.get(endpointKey(service, id)) ?? new Counter(RATE_WINDOW_MS);
+        counter.record({ requests: attempts, successes: attempts - failures, retries: 0 }, now, !isSameLife);
         endpoints.set(endpointKey(service, id), counter);
       }
     }
+    this.#departed.delete(agentId);
     this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints });
     return report.events.map((event) => this.tell({ ...event, agentId }));
   }
@@ -67,7 +73,14 @@ export class Fleet {
   }
 
   forget(agentId: string): void {
+    const member = this.#members.get(agentId);
+    if (member === undefined) return;
     this.#members.delete(agentId);
+    // Only the counts are of use by then; endpoints have none that last.
+    for (const counter of member.edges.values()) counter.rest();
+    this.#departed.set(agentId, { ...member, endpoints: new Map() });
+    const oldest = this.#departed.keys().next();
+    if (this.#departed.size > DEPARTED_LIMIT && oldest.done !== true) this.#departed.delete(oldest.value);
   }
 
   get(agentId: string): Member | null {

@@ -5,6 +5,7 @@ const EVENT_CLASS = {
   ejection: 'bad',
   reinstatement: 'good',
   overflow: 'warn',
+  detection: 'warn',
   panic: 'bad',
   policy: 'calm',
   discovery: 'warn',

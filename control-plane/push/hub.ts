@@ -4,7 +4,7 @@
 import type { ServerResponse } from 'node:http';
 import type { PolicyPush } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
-import { Session } from './session.ts';
+import { Session, type SessionTiming } from './session.ts';
 
 /** Changes that follow each other faster than this travel together: the first at once, the rest as one. */
 export const DEBOUNCE_MS = 20;
@@ -29,23 +29,27 @@ export interface HubOptions {
   /** A new unguessable word per call: a verdict proves with it which push it answers. */
   readonly createNonce: () => string;
   readonly now: () => number;
+  /** Heartbeats and patience with agents that do not read; those of session.ts when absent. */
+  readonly timing?: SessionTiming;
 }
 
 export class Hub {
   readonly #events: HubEvents;
   readonly #createNonce: () => string;
   readonly #now: () => number;
+  readonly #timing: SessionTiming | undefined;
   readonly #sessions = new Map<string, Session>();
   #current: PushSet;
   #pushedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
 
-  constructor({ initial, events, createNonce, now }: HubOptions) {
+  constructor({ initial, events, createNonce, now, timing }: HubOptions) {
     this.#current = initial;
     this.#events = events;
     this.#createNonce = createNonce;
     this.#now = now;
+    this.#timing = timing;
   }
 
   /** Streams that are open. */
@@ -73,6 +77,7 @@ export class Hub {
     const session = new Session({
       response,
       now: this.#now,
+      timing: this.#timing,
       onSent: (push) => this.#events.pushed(agentId, push.version, push.nonce),
       onClose: () => {
         // A stream that was replaced must not take its successor out.

@@ -9,6 +9,11 @@ export const HEARTBEAT_MS = 15_000;
 /** A stream whose bytes did not move for this long is cut; the agent connects again when it can. */
 export const STALLED_AFTER_MS = 45_000;
 
+export interface SessionTiming {
+  readonly heartbeatMs: number;
+  readonly stalledAfterMs: number;
+}
+
 export interface SessionOptions {
   readonly response: ServerResponse;
   /** Called when a push is really written, which under back-pressure may be later than `push`, or never. */
@@ -16,22 +21,27 @@ export interface SessionOptions {
   /** Called once, however the stream ends. */
   readonly onClose: () => void;
   readonly now: () => number;
+  readonly timing?: SessionTiming | undefined;
 }
+
+const DEFAULT_TIMING: SessionTiming = { heartbeatMs: HEARTBEAT_MS, stalledAfterMs: STALLED_AFTER_MS };
 
 export class Session {
   readonly #response: ServerResponse;
   readonly #onSent: (push: PolicyPush) => void;
   readonly #now: () => number;
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #stalledAfterMs: number;
   #waiting: PolicyPush | null = null;
   /** When the socket stopped taking bytes; null while it takes them. */
   #blockedAt: number | null = null;
   #isClosed = false;
 
-  constructor({ response, onSent, onClose, now }: SessionOptions) {
+  constructor({ response, onSent, onClose, now, timing = DEFAULT_TIMING }: SessionOptions) {
     this.#response = response;
     this.#onSent = onSent;
     this.#now = now;
+    this.#stalledAfterMs = timing.stalledAfterMs;
     response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
@@ -45,7 +55,7 @@ export class Session {
       this.close();
       onClose();
     });
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#heartbeat = setInterval(() => this.#beat(), timing.heartbeatMs);
   }
 
   /** Sends now, or keeps the push in place of any older one until the socket takes bytes again. */
@@ -83,6 +93,6 @@ export class Session {
 
   #beat(): void {
     if (this.#blockedAt === null) this.#write(': heartbeat\n\n');
-    else if (this.#now() - this.#blockedAt > STALLED_AFTER_MS) this.#response.destroy();
+    else if (this.#now() - this.#blockedAt > this.#stalledAfterMs) this.#response.destroy();
   }
 }

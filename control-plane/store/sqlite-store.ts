@@ -49,12 +49,15 @@ class SqliteStore implements Store {
   #database: DatabaseSync;
   /** After an input/output error nobody knows what reached the disk: reopen (and judge) before the next acknowledgement. */
   #mustReopen = false;
+  /** Version that the listeners know; what a reopened file holds may be another one. */
+  #announced: number;
 
   constructor(options: SqliteStoreOptions) {
     this.#path = options.path;
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     this.#epochMs = options.epochMs;
     this.#database = openDatabase(this.#path, this.#maxBytes);
+    this.#announced = this.#version();
   }
 
   async list(): Promise<PolicySet> {
@@ -100,11 +103,14 @@ class SqliteStore implements Store {
 
   #write(change: Change, options: WriteOptions): WriteResult {
     const result = this.#guard(() => this.#transaction(() => this.#apply(change, options)));
-    if (result.kind === 'written' && result.isChanged) {
-      const set = this.#set();
-      for (const listener of this.#listeners) listener(set);
-    }
+    if (result.kind === 'written' && result.isChanged) this.#announce();
     return result;
+  }
+
+  #announce(): void {
+    const set = this.#set();
+    this.#announced = set.version;
+    for (const listener of this.#listeners) listener(set);
   }
 
   #apply(change: Change, { ifMatch, ifVersion, author }: WriteOptions): WriteResult {
@@ -179,6 +185,8 @@ class SqliteStore implements Store {
     if (this.#database.isOpen) this.#database.close();
     this.#database = openDatabase(this.#path, this.#maxBytes);
     this.#mustReopen = false;
+    // A commit that was answered as failed may have reached the disk all the same.
+    if (this.#version() !== this.#announced) this.#announce();
   }
 
   #set(): PolicySet {

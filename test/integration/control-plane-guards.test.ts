@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import t from 'tap';
 import { FAILURE_LIMIT, isLoopbackName, parseTokens } from '../../control-plane/api/auth.ts';
-import { ask, orderReport, startControlPlane } from '../support/control-plane-client.ts';
+import { ask, follow, nextPush, orderReport, startControlPlane } from '../support/control-plane-client.ts';
 
 const SECRETS = {
   admin: 'admin-secret-0123456789',
@@ -104,7 +104,8 @@ t.test('without a token there is only 401, then 429 for an address that keeps gu
   t.match(await guess('Bearer wrong-secret-0123456789'), { status: 401, body: { code: 'OTR_ERR_UNAUTHORIZED' } });
   t.equal((await guess(`Basic ${SECRETS.admin}`)).status, 401);
   for (let count = 2; count < FAILURE_LIMIT; count++) await ask(`${url}/v1/agents`, 'GET');
-  t.match(await guess(`Bearer ${SECRETS.admin}`), { status: 429, body: { code: 'OTR_ERR_TOO_MANY_FAILURES' } });
+  t.match(await guess('Bearer wrong-secret-0123456789'), { status: 429, body: { code: 'OTR_ERR_TOO_MANY_FAILURES' } });
+  t.equal((await guess(`Bearer ${SECRETS.admin}`)).status, 200, 'whoever shares the address and has a token gets in');
 });
 
 t.test('a changed tokens file takes effect, and a broken change keeps the former tokens', async (t) => {
@@ -112,6 +113,9 @@ t.test('a changed tokens file takes effect, and a broken change keeps the former
   const { url } = await startControlPlane(t, { folder, tokensFile: `${folder}/tokens.yaml` });
   const viewer = { authorization: `Bearer ${SECRETS.viewer}` };
   const admin = { authorization: `Bearer ${SECRETS.admin}` };
+  const page = await follow(`${url}/v1/events`, viewer);
+  const agent = await follow(`${url}/v1/agents/orders-1/stream`, { authorization: `Bearer ${SECRETS.agent}` });
+  t.teardown(() => agent.stop());
   writeFileSync(`${folder}/tokens.yaml`, TOKENS.replace(/.*screen.*\n/, ''));
   let status = 200;
   // Seen within two seconds; asked sparingly, since refusals count.
@@ -120,6 +124,9 @@ t.test('a changed tokens file takes effect, and a broken change keeps the former
     status = (await ask(`${url}/v1/agents`, 'GET', undefined, viewer)).status;
   }
   t.equal(status, 401, 'revoked');
+  await page.ended;
+  const [, own] = await Promise.all([nextPush(agent), ask(`${url}/v1/agents/orders-1`, 'GET', undefined, admin)]);
+  t.match(own.body, { isConnected: true }, 'streams of other tokens stay');
   writeFileSync(`${folder}/tokens.yaml`, 'tokens: [');
   t.equal((await ask(`${url}/v1/agents`, 'GET', undefined, admin)).status, 200);
 });

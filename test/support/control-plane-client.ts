@@ -12,7 +12,11 @@ interface Teardown {
 /** Starts one with a store in the test's own folder, stopped at the end of the test. */
 export async function startControlPlane(
   t: Teardown,
-  { tokensFile = null, folder = t.testdir() }: { tokensFile?: string | null; folder?: string } = {},
+  {
+    tokensFile = null,
+    folder = t.testdir(),
+    requestTimeoutMs,
+  }: { tokensFile?: string | null; folder?: string; requestTimeoutMs?: number } = {},
 ): Promise<{ url: string; stop: () => Promise<void> }> {
   const controlPlane = createControlPlane({
     config: {
@@ -23,6 +27,7 @@ export async function startControlPlane(
       log: { level: 'silent' },
     },
     log: pino({ level: 'silent' }),
+    ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
   });
   t.teardown(() => controlPlane.stop());
   const { url } = await controlPlane.start();

@@ -179,8 +179,33 @@ t.test('rollUp() gives rates, shares and availability per service from callers',
   t.equal(rollUp(fleet, () => false, 2000)[1]?.availability.life.valid, 300, 'but their past stays');
   fleet.forget('orders-1');
   t.equal(rollUp(fleet, everyone, 2000).length, 0);
-  send(1, 10, 10, 3000);
+  fleet.record('orders-2', report(1, { edges: [edge({ requests: 10, successes: 10 })] }), 3000);
   t.equal(rollUp(fleet, everyone, 3000)[1]?.availability.life.valid, 310, 'life outlives the agents that counted it');
+  send(3, 301, 290, 700_000);
+  t.match(
+    rollUp(fleet, everyone, 700_000)[1]?.availability.life,
+    { good: 300, valid: 311 },
+    'an agent that comes back in the same life adds only what is new',
+  );
+});
+
+t.test('availability equals what was counted by hand, over two callers, a restart and a minute', async (t) => {
+  const fleet = new Fleet();
+  const send = (agentId: string, life: number, sequence: number, counts: readonly [number, number], now: number) => {
+    const [requests, successes] = counts;
+    const startedAtEpochMs = 1_700_000_000_000 + life;
+    fleet.record(agentId, report(sequence, { startedAtEpochMs, edges: [edge({ requests, successes })] }), now);
+  };
+  send('orders-1', 0, 1, [100, 90], 0); //    +100, +90
+  send('orders-2', 0, 1, [50, 50], 1_000); //  +50, +50
+  send('orders-1', 0, 2, [160, 150], 2_000); // +60, +60
+  // A restart that has already counted more than the life before: nothing goes backwards, only the start time tells.
+  send('orders-1', 1, 1, [400, 300], 60_000); // +400, +300
+  send('orders-2', 0, 2, [60, 55], 62_000); //  +10, +5
+  const payments = rollUp(fleet, everyone, 62_000)[1];
+  t.same(payments?.availability.life, { good: 505, valid: 620, ratio: 505 / 620 });
+  // The minute before 62 s: orders-1 since its sample at 2 s, orders-2 since its sample at 1 s.
+  t.same(payments?.availability.lastMinute, { good: 305, valid: 410, ratio: 305 / 410 });
 });
 
 t.test(

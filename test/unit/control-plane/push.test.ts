@@ -24,13 +24,17 @@ interface World {
   open(agentId: string): Promise<{ socket: Socket; text: () => string }>;
 }
 
-async function createWorld(t: { teardown(run: () => unknown): unknown }): Promise<World> {
+async function createWorld(
+  t: { teardown(run: () => unknown): unknown },
+  timing?: { heartbeatMs: number; stalledAfterMs: number },
+): Promise<World> {
   const log: string[] = [];
   let nonce = 0;
   const hub = new Hub({
     initial: set(1),
     createNonce: () => `n${++nonce}`,
     now: () => performance.now(),
+    ...(timing === undefined ? {} : { timing }),
     events: {
       connected: (id) => log.push(`${id} connected`),
       disconnected: (id) => log.push(`${id} disconnected`),
@@ -88,6 +92,22 @@ t.test('an agent that does not read holds one push at most and gets the newest w
   await until(() => slow.text().includes('id: 12\n'));
   t.notOk(log.includes('slow got 11'), 'versions in between were skipped');
   t.ok(quick.text().includes('id: 12\n') || log.includes('quick got 12'));
+});
+
+t.test('a stream whose bytes do not move is cut, one that is read stays', async (t) => {
+  const { hub, log, open } = await createWorld(t, { heartbeatMs: 20, stalledAfterMs: 150 });
+  const stuck = await open('stuck');
+  await open('reader');
+  stuck.socket.pause();
+  // More than the kernel buffers on both sides take.
+  for (let version = 2; version <= 4; version++) {
+    hub.publish(set(version, 6_000_000));
+    await until(() => log.includes(`reader got ${version}`));
+  }
+  await until(() => log.includes('stuck disconnected'));
+  t.equal(hub.size, 1, 'its place is free again');
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.notOk(log.includes('reader disconnected'));
 });
 
 t.test('a burst is pushed at once and once more at its end, and the same version never twice', async (t) => {

@@ -187,6 +187,22 @@ t.test('a second owner of the same file is refused', async (t) => {
   t.match(refusal(path), { kind: 'unavailable', message: /in use by another process/ });
 });
 
+t.test('a change that reached the disk although its commit was answered as failed is announced', async (t) => {
+  const path = join(t.testdir(), 'policies.db');
+  const store = await filled(path);
+  t.teardown(() => store.close());
+  // The handle fails from here on; another hand on the file stands for the commit that nobody saw succeed.
+  await store.close();
+  const other = createSqliteStore({ path, epochMs });
+  await other.put(document('unseen'), on(3));
+  await other.close();
+  const announced: number[] = [];
+  store.onChange(({ version, policies }) => announced.push(version, policies.length));
+  await t.rejects(store.version(), /failed/);
+  t.equal(await store.version(), 4);
+  t.same(announced, [4, 3], 'agents get what is in force');
+});
+
 t.test('after an input/output error the store reopens before it acknowledges again', async (t) => {
   const path = join(t.testdir(), 'policies.db');
   const store = await filled(path);
