@@ -12,8 +12,8 @@ export const NO_COUNTS: Counts = { requests: 0, successes: 0, retries: 0 };
 export const WINDOW_MS = 60_000;
 /** Rates are of the last seconds, so that a table moves when traffic does. */
 export const RATE_WINDOW_MS = 10_000;
-/** Samples kept per counter: one a report, 2 s apart, and some for reports sent early. Older ones are thinned out. */
-const SAMPLE_LIMIT = 64;
+/** Samples kept per counter: reports come 2 s apart, or early at times; beyond one a second older ones are thinned out. */
+const SAMPLE_EVERY_MS = 1_000;
 
 interface Sample {
   readonly at: number;
@@ -73,7 +73,7 @@ export class Counter {
 
   #trim(now: number): void {
     while (this.#samples.length > 2 && (this.#samples[1]?.at ?? now) <= now - this.#windowMs) this.#samples.shift();
-    if (this.#samples.length > SAMPLE_LIMIT) this.#samples.splice(1, 1);
+    if (this.#samples.length > this.#windowMs / SAMPLE_EVERY_MS + 4) this.#samples.splice(1, 1);
   }
 }
 
