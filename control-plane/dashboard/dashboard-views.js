@@ -11,6 +11,8 @@ const EVENT_CLASS = {
   discovery: 'warn',
   lifecycle: '',
 };
+/** Discovery at work; what else it has to say is a warning. */
+const CALM_REASONS = new Set(['endpoints_changed', 'source_recovered', 'registry_recovered']);
 const SLOW_DISCOVERY_MS = 30_000;
 const TIMELINE_LENGTH = 100;
 
@@ -110,7 +112,7 @@ function drawTotals({ version }, services, agents) {
   const out = count('ejected') + count('probing');
   const inSync = agents.filter(({ policy }) => policy.isInSync).length;
   const totals = [
-    ['Requests', `${rate(sum((service) => service.requestsPerSecond))} /s`, ''],
+    ['Requests, all hops', `${rate(sum((service) => service.requestsPerSecond))} /s`, ''],
     ['Success, 1 min', percent(success), healthOf(success)],
     ['Services', number(services.length), ''],
     ['Endpoints serving', number(count('serving')), ''],
@@ -172,7 +174,7 @@ function drawEndpoints(services, filter) {
     ['Weight', 'number'],
     ['Attempts /s', 'number'],
     ['In flight', 'number'],
-    ['EWMA', 'number'],
+    ['Peak EWMA', 'number'],
     ['Attempts', 'number'],
     ['Failures', 'number'],
     ['Back in', 'number'],
@@ -191,12 +193,21 @@ function drawEndpoints(services, filter) {
     ]);
     title.colSpan = headings.length;
     rows.push(row([title], 'group'));
-    for (const endpoint of shown) rows.push(endpointRow(endpoint));
+    for (const endpoint of shown) rows.push(endpointRow(service, endpoint));
   }
   table('endpoints', headings, rows, 'Nothing here yet.');
 }
 
-function endpointRow(endpoint) {
+/** `payments@payments-3@10.0.0.7:7001` under the heading payments and beside its address is just payments-3. */
+function shortName(service, { id, address }) {
+  const tail = id.startsWith(`${service}@`) ? id.slice(service.length + 1) : id;
+  const name = tail.endsWith(`@${address}`) ? tail.slice(0, -address.length - 1) : tail;
+  return name === '' ? id : name;
+}
+
+function endpointRow(service, endpoint) {
+  const name = cell(shortName(service, endpoint), 'name');
+  name.title = endpoint.id;
   const { state, observers, attempts, failures, ejectedUntilEpochMs } = endpoint;
   const same = observers.filter((observer) => observer.state === state).length;
   const status = [pill(state, STATE_CLASS[state])];
@@ -205,7 +216,7 @@ function endpointRow(endpoint) {
   const failed = failures === 0 ? '' : failures / attempts > 0.01 ? 'bad' : 'warn';
   return row(
     [
-      cell(endpoint.id, 'name'),
+      name,
       cell(endpoint.address),
       cellOf(status),
       cell(number(endpoint.weight), 'number'),
@@ -215,14 +226,14 @@ function endpointRow(endpoint) {
       cell(number(attempts), 'number'),
       cell(number(failures), `number ${failed}`),
       cell(backIn, 'number'),
-      cell(endpoint.reason ?? '', 'sentence'),
+      cell(endpoint.reason ?? '', 'sentence reason'),
     ],
     state === 'ejected' ? 'row-bad' : state === 'probing' ? 'row-warn' : '',
   );
 }
 
 function drawAgents(agents, version) {
-  const headings = [['Agent'], ['State'], ['Policy'], ['Discovery'], ['Up', 'number']];
+  const headings = [['Agent'], ['State'], ['Policy applied / wanted'], ['Discovery'], ['Up', 'number']];
   const rows = agents.map((agent) => {
     const { policy } = agent;
     const states = [pill(agent.state, agent.state === 'live' ? 'good' : 'warn')];
@@ -272,7 +283,8 @@ function drawTimeline(events) {
     .map((event) => {
       const time = make('time', '', new Date(event.atEpochMs).toLocaleTimeString('en-GB'));
       const item = make('li');
-      item.append(time, make('span', `dot ${EVENT_CLASS[event.kind] ?? ''}`), textOf(event));
+      const kind = CALM_REASONS.has(event.reason) ? '' : (EVENT_CLASS[event.kind] ?? '');
+      item.append(time, make('span', `dot ${kind}`), textOf(event));
       return item;
     });
   document

@@ -1,0 +1,163 @@
+// The page as a person sees it: a real control plane, reports as agents send them, and Chromium without a mock in between.
+
+import { existsSync } from 'node:fs';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import t, { type Test } from 'tap';
+import type { AgentReport, EndpointReport } from '#contract/frames.ts';
+import { ask, orderReport, startControlPlane } from '../support/control-plane-client.ts';
+
+const CHROMIUM = '/usr/bin/chromium';
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
+const VIEWER = 'viewer-secret-0123456789';
+const HOSTILE = '<img src=x onerror="document.title=1">';
+const SENTENCE =
+  'payments-3 ejected for 5 s (1st time): 5 consecutive 5xx answers, last 500; 1 of 2 endpoints out, limit 1';
+
+const isThere = existsSync(CHROMIUM);
+if (!isThere && process.env.CI !== undefined) throw new Error(`${CHROMIUM} is missing: install the chromium package`);
+if (!isThere) process.stderr.write(`not checked, ${CHROMIUM} is not installed: the dashboard in a browser\n`);
+
+/** One browser for the file; each test gets a context of its own, and what the page complained about. */
+const browser: Browser | null = isThere ? await chromium.launch({ executablePath: CHROMIUM, args: FLAGS }) : null;
+t.teardown(() => browser?.close());
+
+async function openPage(t: Test, url: string): Promise<{ page: Page; complaints: string[] }> {
+  if (browser === null) throw new Error('there is no browser');
+  const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
+  t.teardown(() => context.close());
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.goto(url);
+  return { page, complaints };
+}
+
+function endpoint(name: string, changes: Partial<EndpointReport> = {}): EndpointReport {
+  return {
+    id: `payments@${name}@10.0.0.7:7001`,
+    address: '10.0.0.7:7001',
+    state: 'serving',
+    weight: 1,
+    inFlight: 0,
+    connections: 1,
+    ewmaMs: 2,
+    attempts: 10,
+    failures: 0,
+    reason: null,
+    ejectedUntilEpochMs: null,
+    ...changes,
+  };
+}
+
+function report(
+  sequence: number,
+  endpoints: readonly EndpointReport[],
+  changes: Partial<AgentReport> = {},
+): AgentReport {
+  const facts = { source: 'consul', ageMs: 0, holding: null, isPanicking: false } as const;
+  return orderReport(sequence, { services: [{ service: 'payments', ...facts, endpoints }], ...changes });
+}
+
+/** Whether the text is shown in the part of the page within 5 s. */
+async function shows(page: Page, part: string, text: string): Promise<void> {
+  await page.locator(part).getByText(text, { exact: false }).first().waitFor({ timeout: 5_000 });
+}
+
+if (isThere) {
+  t.test('services appear, an ejection is told in its sentence, recovery takes it back', async (t) => {
+    const { url } = await startControlPlane(t);
+    const { page, complaints } = await openPage(t, url);
+    await shows(page, '#services', 'No agent has reported yet.');
+    const send = (body: AgentReport) => ask(`${url}/v1/agents/orders-1/reports`, 'POST', body);
+    await send(report(1, [endpoint('payments-1'), endpoint('payments-3')]));
+    await shows(page, '#services', '2 serving');
+    await shows(page, '#agents', 'orders-1');
+    t.equal(await page.locator('#endpoints').getByText('payments-3', { exact: true }).count(), 1, 'by its short name');
+    const event = { kind: 'ejection', service: 'payments', endpoint: 'payments-3', reason: 'consecutive_5xx' } as const;
+    const out = { state: 'ejected', reason: SENTENCE, ejectedUntilEpochMs: Date.now() + 5_000, failures: 5 } as const;
+    await send(
+      report(2, [endpoint('payments-1'), endpoint('payments-3', out)], {
+        events: [{ ...event, atEpochMs: Date.now(), text: SENTENCE }],
+      }),
+    );
+    await shows(page, '#timeline', SENTENCE);
+    await shows(page, '#services', '1 ejected');
+    t.match(await page.locator('tr.row-bad').innerText(), /payments-3[\s\S]*ejected[\s\S]*5 consecutive 5xx/);
+    await page.locator('#filter').fill('no such thing');
+    await shows(page, '#timeline', 'Nothing has happened yet.');
+    await page.locator('#filter').press('Escape');
+    await shows(page, '#timeline', SENTENCE);
+    await send(report(3, [endpoint('payments-1'), endpoint('payments-3')]));
+    await shows(page, '#services', '2 serving');
+    t.equal(await page.locator('tr.row-bad').count(), 0);
+    t.same(complaints, [], 'no violation of the content security policy and no error');
+  });
+
+  t.test('a hostile name is text, in every table and in the timeline', async (t) => {
+    const { url } = await startControlPlane(t);
+    const services = [
+      {
+        ...({ service: HOSTILE, source: 'consul', ageMs: 0, holding: HOSTILE, isPanicking: false } as const),
+        endpoints: [endpoint(HOSTILE, { id: HOSTILE, address: HOSTILE, reason: HOSTILE })],
+      },
+    ];
+    const event = {
+      atEpochMs: Date.now(),
+      kind: 'policy',
+      service: HOSTILE,
+      endpoint: HOSTILE,
+      reason: HOSTILE,
+    } as const;
+    const problem = { code: 'OTR_RANGE', path: HOSTILE, message: HOSTILE } as const;
+    const body = orderReport(1, {
+      service: HOSTILE,
+      services,
+      events: [{ ...event, text: HOSTILE }],
+      policy: { appliedVersion: 0, wantedVersion: 1, problems: [problem] },
+      softwareVersion: HOSTILE,
+    });
+    t.equal((await ask(`${url}/v1/agents/orders-1/reports`, 'POST', body)).status, 204);
+    const { page, complaints } = await openPage(t, url);
+    for (const part of ['#services', '#endpoints', '#agents', '#timeline']) await shows(page, part, HOSTILE);
+    t.equal(await page.locator('img').count(), 0, 'nothing became an element');
+    t.equal(await page.title(), 'Outrigger');
+    t.same(complaints, []);
+  });
+
+  t.test('with tokens the page asks for one, says what is wrong with it, and follows with a good one', async (t) => {
+    const tokens = `tokens:\n  - { name: screen, role: viewer, token: ${VIEWER} }\n`;
+    const folder = t.testdir({ 'tokens.yaml': tokens });
+    const { url } = await startControlPlane(t, { folder, tokensFile: `${folder}/tokens.yaml` });
+    const { page, complaints } = await openPage(t, url);
+    await page.locator('#token').fill('not the token at all');
+    await page.locator('#sign-in button').click();
+    await shows(page, '#sign-in-error', 'That token is not known.');
+    t.equal(await page.locator('#main').isVisible(), false);
+    await page.locator('#token').fill(VIEWER);
+    await page.locator('#sign-in button').click();
+    await shows(page, '#services', 'No agent has reported yet.');
+    t.equal(await page.locator('#sign-in').isVisible(), false);
+    t.equal(await page.locator('#link').innerText(), 'live');
+    t.same(
+      complaints.filter((text) => !/status of 401/.test(text)),
+      [],
+      'the browser itself notes each 401; there is nothing else',
+    );
+    t.notMatch(page.url(), VIEWER);
+  });
+
+  t.test('a control plane that goes away is told, and the last state stays', async (t) => {
+    const { url, stop } = await startControlPlane(t);
+    await ask(`${url}/v1/agents/orders-1/reports`, 'POST', report(1, [endpoint('payments-1')]));
+    const { page } = await openPage(t, url);
+    await shows(page, '#services', '1 serving');
+    await stop();
+    await shows(page, 'header', 'connection lost');
+    await shows(page, '#services', '1 serving');
+  });
+} else {
+  t.pass('there is no browser here');
+}
