@@ -5,6 +5,7 @@ import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Clock } from '../clock.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
 import { beginAttempt, endAttempt } from '../core/outlier/record.ts';
+import { isOwnFailure, type Stalls } from '../core/self/stalls.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import type { UpstreamConnection } from './upstream-connection.ts';
@@ -24,11 +25,15 @@ export class Attempt {
   readonly #epoch: number;
   #sentAt: number;
   #headLatencyMs = 0;
+  #headStalledMs = 0;
+  readonly #stalls: Stalls | null;
   #retryAfterMs = 0;
   #isEnded = false;
 
-  constructor(endpoint: EndpointView, now: number) {
+  /** @param stalls  when this process stood still; null where nobody looks */
+  constructor(endpoint: EndpointView, now: number, stalls: Stalls | null) {
     this.endpoint = endpoint;
+    this.#stalls = stalls;
     beginAttempt(endpoint.stats, now);
     this.#epoch = endpoint.stats.epoch;
     this.#sentAt = now;
@@ -45,7 +50,9 @@ export class Attempt {
 
   noteHead(head: ResponseHead, clock: Clock): void {
     this.status = head.status;
-    this.#headLatencyMs = clock.now() - this.#sentAt;
+    const now = clock.now();
+    this.#headLatencyMs = now - this.#sentAt;
+    this.#headStalledMs = this.#stalls?.overlap(this.#sentAt, now) ?? 0;
     if (head.retryAfter !== null) this.#retryAfterMs = readRetryAfter(head.retryAfter, clock.epochMs());
   }
 
@@ -54,6 +61,7 @@ export class Attempt {
       kind,
       status: this.status,
       latencyMs: this.status === 0 ? now - this.#sentAt : this.#headLatencyMs,
+      stalledMs: this.status === 0 ? (this.#stalls?.overlap(this.#sentAt, now) ?? 0) : this.#headStalledMs,
       retryAfterMs: this.#retryAfterMs,
       isSent: this.isSent,
       isReusedConnection: this.isReused,
@@ -69,6 +77,7 @@ export class Attempt {
   end(outcome: Outcome, policy: EffectivePolicy, now: number): boolean {
     if (this.#isEnded) return false;
     this.#isEnded = true;
+    if (isOwnFailure(outcome)) this.#stalls?.noteOwnFailure();
     return endAttempt(this.endpoint.stats, outcome, this.#epoch, policy, now);
   }
 

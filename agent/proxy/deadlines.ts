@@ -2,6 +2,7 @@
 // creates a timer; the price is a scan of all sockets every TICK_MS (10,000 sockets: well under a millisecond).
 
 import type { Clock } from '../clock.ts';
+import { LoopWatch } from './loop-watch.ts';
 
 const TICK_MS = 25;
 
@@ -17,12 +18,15 @@ export interface DeadlineHolder {
 export class Deadlines {
   /** Monotonic ms of the last tick: the time for deadlines, where 25 ms do not matter. */
   now: number;
+  readonly loop: LoopWatch;
   readonly #clock: Clock;
   readonly #holders: DeadlineHolder[] = [];
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(clock: Clock) {
+  /** @param maxLoopDelayMs  lateness of the tick from which on `loop` speaks of overload */
+  constructor(clock: Clock, maxLoopDelayMs = Number.POSITIVE_INFINITY) {
     this.#clock = clock;
+    this.loop = new LoopWatch(maxLoopDelayMs);
     this.now = clock.now();
   }
 
@@ -49,11 +53,14 @@ export class Deadlines {
     if (this.#holders.length > 0 || this.#timer === null) return;
     clearInterval(this.#timer);
     this.#timer = null;
+    this.loop.reset();
   }
 
   /** Backwards, so that a holder which leaves is replaced by one that was already looked at. */
   #tick(): void {
+    const planned = this.now + TICK_MS;
     this.now = this.#clock.now();
+    this.loop.note(this.now - planned);
     for (let slot = this.#holders.length - 1; slot >= 0; slot -= 1) {
       const holder = this.#holders[slot];
       if (holder !== undefined && holder.deadlineAt <= this.now) holder.onDeadline(this.now);

@@ -3,10 +3,14 @@
 
 import { serviceFromHost } from '#contract/names.ts';
 import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy/policy.ts';
+import { isHashPolicy } from '../core/balance/hash-table.ts';
+import { hashOfRequest } from '../core/hash-key.ts';
 import { isPermitted } from '../core/permission.ts';
+import { NO_HASH } from '../core/pick.ts';
 import type { Reason } from '../core/reason.ts';
 import { chooseBackend, matchRoute } from '../core/route.ts';
 import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
+import { MAX_HOPS } from './headers.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import { hidesSeparator } from './http1/request-target.ts';
 import type { ProxyScope } from './scope.ts';
@@ -15,6 +19,8 @@ export interface Destination {
   readonly kind: 'destination';
   readonly view: ServiceView;
   readonly policy: EffectivePolicy;
+  /** Of the request's key where the policy hashes, else NO_HASH. */
+  readonly hash: number;
   readonly requestChanges: HeaderChanges | null;
   readonly responseChanges: HeaderChanges | null;
 }
@@ -25,9 +31,33 @@ export type Resolution =
   /** The service is not in the snapshot: ask discovery once, then resolve again. */
   | { readonly kind: 'unknown'; readonly service: string };
 
-/** Resolves against the snapshot that the request has pinned. */
-export function resolveDestination(scope: ProxyScope, snapshot: MeshSnapshot, head: RequestHead): Resolution {
-  if (scope.route.kind === 'inbound') return plain(scope.route.view());
+/** What is refused wherever it wants to go, or null. */
+export function refuseEarly(
+  scope: ProxyScope,
+  { method, hops }: RequestHead,
+): { reason: Reason; message: string } | null {
+  if (method === 'CONNECT' || method === 'TRACE') {
+    return { reason: 'method_not_allowed', message: `${method} is not supported` };
+  }
+  if (hops >= MAX_HOPS) {
+    return { reason: 'loop_detected', message: `the request went through ${MAX_HOPS} agents already` };
+  }
+  if (!scope.deadlines.loop.isOverloaded) return null;
+  return { reason: 'overloaded', message: 'the agent has more to do than it can' };
+}
+
+/**
+ * Resolves against the snapshot that the request has pinned.
+ *
+ * @param source  address of the downstream
+ */
+export function resolveDestination(
+  scope: ProxyScope,
+  snapshot: MeshSnapshot,
+  head: RequestHead,
+  source: string,
+): Resolution {
+  if (scope.route.kind === 'inbound') return plain(scope.route.view(), head, source);
   const service = scope.route.kind === 'fixed' ? scope.route.service : serviceFromHost(head.host);
   if (service === null) return noService(head.host);
   const view = snapshot.services.get(service);
@@ -36,20 +66,34 @@ export function resolveDestination(scope: ProxyScope, snapshot: MeshSnapshot, he
     const refusal = refusalOf(view, head);
     if (refusal !== null) return refusal;
   }
-  return view.rules.length === 0 ? plain(view) : byRule(scope, snapshot, view, head);
+  return view.rules.length === 0 ? plain(view, head, source) : byRule(scope, snapshot, view, head, source);
 }
 
-function plain(view: ServiceView): Destination {
-  return { kind: 'destination', view, policy: view.policy, requestChanges: null, responseChanges: null };
+function plain(view: ServiceView, head: RequestHead, source: string): Destination {
+  const hash = hashFor(view, head, source);
+  return { kind: 'destination', view, policy: view.policy, hash, requestChanges: null, responseChanges: null };
 }
 
-function byRule(scope: ProxyScope, snapshot: MeshSnapshot, view: ServiceView, head: RequestHead): Resolution {
+function hashFor(view: ServiceView, head: RequestHead, source: string): number {
+  const { loadBalancer } = view.policy;
+  return isHashPolicy(loadBalancer.policy)
+    ? hashOfRequest(loadBalancer.hashOn, (name) => fieldOf(head, name), source)
+    : NO_HASH;
+}
+
+function byRule(
+  scope: ProxyScope,
+  snapshot: MeshSnapshot,
+  view: ServiceView,
+  head: RequestHead,
+  source: string,
+): Resolution {
   const rule = matchRoute(view, head.method, head.target, (name) => fieldOf(head, name));
   if (rule === null) {
     const message = `no rule of the route for ${view.service} matches this request`;
     return { kind: 'refused', reason: 'no_route', message, service: view.service };
   }
-  return backendOf(snapshot, view, rule, chooseBackend(rule, scope.random), head);
+  return backendOf(snapshot, view, rule, chooseBackend(rule, scope.random), head, source);
 }
 
 function backendOf(
@@ -58,6 +102,7 @@ function backendOf(
   rule: RouteRule,
   index: number,
   head: RequestHead,
+  source: string,
 ): Resolution {
   const backend = rule.backends[index]?.service ?? view.service;
   const target = backend === view.service ? view : snapshot.services.get(backend);
@@ -70,6 +115,7 @@ function backendOf(
     kind: 'destination',
     view: target,
     policy: rule.policies[index] ?? target.policy,
+    hash: hashFor(target, head, source),
     requestChanges: rule.requestHeaders,
     responseChanges: rule.responseHeaders,
   };

@@ -2,13 +2,12 @@
 // are slow, greedy or gone. Owns request framing, back-pressure and every way a connection can end.
 
 import type { Socket } from 'node:net';
-import { REASON_STATUS } from '../core/reason.ts';
 import type { DeadlineHolder } from './deadlines.ts';
 import { Exchange } from './exchange.ts';
 import { BodyReader, joinRanges } from './http1/body-reader.ts';
 import { type Fault, REQUEST_LIMITS } from './http1/fields.ts';
 import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
-import { recordEnd } from './request-record.ts';
+import { recordRefusal } from './request-record.ts';
 import { composeRescue } from './rescue.ts';
 import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
 import type { Tunnel } from './tunnel.ts';
@@ -103,6 +102,12 @@ export class DownstreamConnection implements DeadlineHolder {
     if (this.#pauses !== 0) this.#resume(PAUSED_FOR_UPSTREAM);
   }
 
+  /** Asks for the body in the agent's own name. */
+  sendContinue(): void {
+    this.write('HTTP/1.1 100 Continue\r\n\r\n');
+    this.onContinue();
+  }
+
   /** The upstream asked for the body: from now on it must come. */
   onContinue(): void {
     this.#isAwaitingContinue = false;
@@ -136,6 +141,13 @@ export class DownstreamConnection implements DeadlineHolder {
   /** Lets a connection without a request go at once; others end with the response they are at. */
   closeWhenIdle(): void {
     if (this.#exchange === null && this.#input === null && this.#phase !== 'tunnel') this.#linger();
+  }
+
+  /** Gives its place up if it only waits for a next request. */
+  yieldIfIdle(): boolean {
+    if (this.#phase !== 'between' || this.#input !== null || this.socket.writableLength > 0) return false;
+    this.destroy();
+    return true;
   }
 
   destroy(): void {
@@ -246,23 +258,9 @@ export class DownstreamConnection implements DeadlineHolder {
 
   /** A head that cannot be trusted: nothing of it went anywhere, nothing behind it is read. */
   #refuse({ reason, message }: Fault): void {
-    const status = REASON_STATUS[reason] ?? 400;
     const epochMs = this.#scope.clock.epochMs();
     this.write(composeRescue({ reason, message, service: '', isHead: false, mustClose: true, epochMs }));
-    recordEnd(this.#scope, null, {
-      destination: '',
-      method: '',
-      path: '',
-      status,
-      result: reason,
-      durationMs: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      endpoint: null,
-      attempts: 0,
-      requestId: this.#scope.nextRequestId(),
-      retryReason: null,
-    });
+    recordRefusal(this.#scope, reason);
     this.#linger();
   }
 

@@ -8,9 +8,9 @@ import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.t
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import { Attempt } from './attempt.ts';
-import { awaitDiscovery, type Destination, resolveDestination } from './destination.ts';
+import { awaitDiscovery, type Destination, refuseEarly, resolveDestination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
-import { chooseRequestId, composeInformationalHead, composeRequestHead, MAX_HOPS } from './headers.ts';
+import { chooseRequestId, composeInformationalHead, composeRequestHead } from './headers.ts';
 import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
@@ -20,10 +20,9 @@ import { composeOptionsAnswer, composeRescue, REASON_OF_OUTCOME, SENTENCE_OF_OUT
 import { ResponseRelay } from './response-relay.ts';
 import { Retries } from './retries.ts';
 import type { ProxyScope } from './scope.ts';
+import { Timeouts } from './timeouts.ts';
 import { Tunnel } from './tunnel.ts';
-import type { UpstreamConnection, UpstreamSink } from './upstream-connection.ts';
-
-const NEVER = Number.POSITIVE_INFINITY;
+import type { UpstreamSink } from './upstream-connection.ts';
 
 export class Exchange implements UpstreamSink {
   readonly #scope: ProxyScope;
@@ -38,7 +37,11 @@ export class Exchange implements UpstreamSink {
   #service = '';
   #destination: Destination | null = null;
   #requestText = '';
-  #deadlineAt = NEVER;
+  readonly #timeouts: Timeouts;
+  /** The upstream speaks HTTP/1.0 and the body comes in chunks: nothing is begun until its length is known. */
+  #isAwaitingLength = false;
+  /** The answer came first and says no: what still comes of the body is dropped. */
+  #isBodyUnwanted = false;
   #attempt: Attempt | null = null;
   readonly #retries: Retries;
   #relay: ResponseRelay | null = null;
@@ -49,22 +52,26 @@ export class Exchange implements UpstreamSink {
     this.#head = head;
     this.#body = new RequestBody(head.framing === BODY_CHUNKED);
     this.#startedAt = scope.clock.now();
+    this.#timeouts = new Timeouts(scope.clock, scope.deadlines);
     this.#requestId = chooseRequestId(head, scope.nextRequestId);
-    this.#retries = new Retries(head);
+    this.#retries = new Retries(head, this.#timeouts);
   }
 
   // ---- route, permission, limits ----
 
   start(): void {
-    const { method, hops, target, maxForwards } = this.#head;
-    if (method === 'CONNECT' || method === 'TRACE') this.#rescue('method_not_allowed', `${method} is not supported`);
-    else if (hops >= MAX_HOPS) this.#rescue('loop_detected', `the request went through ${MAX_HOPS} agents already`);
-    else if (target === '*' || maxForwards === 0) this.#answerOptions();
-    else this.#route(true);
+    const { target, maxForwards } = this.#head;
+    const refusal = refuseEarly(this.#scope, this.#head);
+    if (refusal !== null) this.#rescue(refusal.reason, refusal.message);
+    else if (target === '*' || maxForwards === 0) {
+      const mustClose = this.#mustClose();
+      this.#down.write(composeOptionsAnswer(mustClose));
+      this.#finish('ok', 200, mustClose);
+    } else this.#route(true);
   }
 
   #route(mayDiscover: boolean): void {
-    const resolution = resolveDestination(this.#scope, this.#scope.mesh.snapshot, this.#head);
+    const resolution = resolveDestination(this.#scope, this.#scope.mesh.snapshot, this.#head, this.#down.address);
     if (resolution.kind === 'refused') {
       this.#service = resolution.service;
       if (resolution.service !== '') this.#edge = beginEdge(this.#scope, resolution.service);
@@ -90,14 +97,20 @@ export class Exchange implements UpstreamSink {
     this.#destination = destination;
     view.stats.inFlight += 1;
     view.stats.retryBudget.deposit(this.#startedAt);
+    this.#composeHead(destination);
+    if (this.#body.isWhole) this.#timeouts.arm(policy);
+    this.#try(destination, null);
+  }
+
+  #composeHead({ view, requestChanges }: Destination): void {
+    const { host } = this.#head;
     this.#requestText = composeRequestHead(this.#head, {
-      host: this.#head.host === '' ? view.service : this.#head.host,
+      host: host === '' ? view.service : host,
       requestId: this.#requestId,
       clientAddress: this.#down.address,
-      changes: destination.requestChanges,
+      changes: requestChanges,
+      framing: this.#body.framingOf(this.#head),
     });
-    if (this.#body.isWhole) this.#armRequestDeadline(destination);
-    this.#try(destination, null);
   }
 
   // ---- pick, attempt ----
@@ -107,36 +120,52 @@ export class Exchange implements UpstreamSink {
     const { view, policy } = destination;
     const { clock, pools, random, route } = this.#scope;
     const now = clock.now();
-    const endpoint = again ?? pickEndpoint(view, now, random, this.#retries.tried);
+    const endpoint = again ?? pickEndpoint(view, now, random, this.#retries.tried, destination.hash);
     if (endpoint === null) {
       this.#rescue('no_healthy_upstream', `${view.service} has no endpoint`);
       return;
     }
-    const attempt = new Attempt(endpoint, now);
+    const isInbound = route.kind === 'inbound';
+    if (this.#body.isChunked && pools.wantsLength(endpoint, isInbound)) {
+      this.#giveLength(destination, endpoint);
+      return;
+    }
+    const attempt = new Attempt(endpoint, now, this.#scope.stalls);
     this.#attempt = attempt;
     this.#retries.attempts += 1;
-    const connection = pools.acquire(view.service, endpoint, policy, this, again !== null, route.kind === 'inbound');
+    const connection = pools.acquire(view.service, endpoint, policy, this, again !== null, isInbound);
     attempt.connection = connection;
     if (connection === null) this.#judgeFailure('overflow');
-    else if (connection.isConnecting) {
-      connection.deadlineAt = Math.min(now + policy.timeouts.connectMs, this.#deadlineAt);
-    } else {
-      attempt.isReused = true;
-      this.#send(destination, attempt, connection);
+    else if (connection.isConnecting) connection.deadlineAt = this.#timeouts.connectAt(now, policy);
+    else this.onConnected();
+  }
+
+  /** Before an attempt at an endpoint that does not know chunks: the body is gathered, within what may be kept. */
+  #giveLength(destination: Destination, endpoint: EndpointView): void {
+    if (this.#body.isBeyondReplay || !this.#body.isReplayable) {
+      const message = `${destination.view.service} speaks HTTP/1.0: a body in chunks may have at most 64 KiB`;
+      this.#rescue('length_required', message);
+    } else if (this.#body.isWhole) {
+      this.#body.isChunked = false;
+      this.#composeHead(destination);
+      this.#try(destination, endpoint);
+    } else if (!this.#isAwaitingLength) {
+      this.#isAwaitingLength = true;
+      this.#down.resumeBody();
+      if (this.#head.expectsContinue) this.#down.sendContinue();
     }
   }
 
+  /** The connection can be written to: a new one when it is open, a kept one at once. */
   onConnected(): void {
     const attempt = this.#attempt;
-    if (this.#destination === null || attempt === null || attempt.connection === null) return;
-    this.#send(this.#destination, attempt, attempt.connection);
-  }
-
-  #send(destination: Destination, attempt: Attempt, connection: UpstreamConnection): void {
+    const connection = attempt?.connection ?? null;
+    if (this.#destination === null || attempt === null || connection === null) return;
+    attempt.isReused = connection.carried > 0;
     attempt.noteSent(this.#scope.clock.now());
     connection.expectResponse(this.#head.method === 'HEAD', this.#head.upgrade);
     connection.isRequestWhole = this.#body.isWhole;
-    this.#armAttemptDeadline(destination, connection);
+    connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, this.#body.isWhole);
     if (this.#body.writeAll(connection.socket, this.#requestText)) this.#down.resumeBody();
     else if (!this.#body.isWhole) this.#down.pauseBody();
   }
@@ -145,19 +174,26 @@ export class Exchange implements UpstreamSink {
   onRequestBody(piece: Buffer | null, isLast: boolean): void {
     this.#body.isWhole = isLast;
     const connection = this.#attempt?.isSent === true ? this.#attempt.connection : null;
+    if (this.#isBodyUnwanted) return;
     if (piece !== null && connection === null) {
       this.#body.keep(piece);
-      if (this.#body.isFull) this.#down.pauseBody();
+      if (this.#body.isFull && !this.#isAwaitingLength) this.#down.pauseBody();
     } else if (piece !== null && connection !== null) {
       this.#body.pass(piece);
-      if (!this.#body.writePiece(connection.socket, piece)) this.#down.pauseBody();
+      if (!this.#body.writePiece(connection.socket, piece, connection.onBodyWritten)) this.#down.pauseBody();
     }
     if (this.#destination === null) return;
-    if (isLast) this.#armRequestDeadline(this.#destination);
+    if (isLast) this.#timeouts.arm(this.#destination.policy);
+    if (this.#isAwaitingLength && (isLast || this.#body.isBeyondReplay)) {
+      this.#isAwaitingLength = false;
+      this.#try(this.#destination, null);
+      return;
+    }
     if (connection === null) return;
-    if (isLast) this.#body.writeEnd(connection.socket);
+    if (isLast) this.#body.writeEnd(connection.socket, connection.onBodyWritten);
     connection.isRequestWhole = isLast;
-    this.#armAttemptDeadline(this.#destination, connection);
+    const isAwaitingHead = isLast && this.#relay === null;
+    connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, isAwaitingHead);
   }
 
   onUpstreamDrain(): void {
@@ -176,35 +212,29 @@ export class Exchange implements UpstreamSink {
     const attempt = this.#attempt;
     const connection = attempt?.connection ?? null;
     if (destination === null || attempt === null || connection === null) return;
-    const { clock, deadlines } = this.#scope;
-    attempt.noteHead(head, clock);
-    if (head.status >= 400 && this.#isRetried(attempt.outcome('response', clock.now()), destination)) {
+    attempt.noteHead(head, this.#scope.clock);
+    if (head.status >= 400 && this.#isAnswerRefused(head.status, attempt, destination)) {
       this.#endAttempt('response');
-      connection.discard(deadlines.now);
-      this.#retries.tried.push(attempt.endpoint);
-      this.#try(destination, null);
+      connection.discard(this.#scope.deadlines.now);
+      const isLengthWanted = head.status === 411 && this.#body.isChunked;
+      if (!isLengthWanted) this.#retries.tried.push(attempt.endpoint);
+      this.#try(destination, isLengthWanted ? attempt.endpoint : null);
       return;
     }
     attempt.isHeadRelayed = true;
-    connection.deadlineAt = this.#idleDeadlineAt(destination);
-    this.#relay = this.#beginRelay(destination, attempt, connection, head);
-  }
-
-  #beginRelay(
-    destination: Destination,
-    attempt: Attempt,
-    connection: UpstreamConnection,
-    head: ResponseHead,
-  ): ResponseRelay {
+    connection.deadlineAt = this.#timeouts.idleAt(destination.policy);
+    // A refusal does not depend on the rest of the body; a success may be made of it while it comes.
+    this.#isBodyUnwanted = !this.#body.isWhole && head.status >= 300;
+    if (this.#isBodyUnwanted) this.#down.resumeBody();
     // An answer before the request was whole is relayed, but nothing can follow on either side.
     const mustClose = this.#mustClose();
     this.#body.release();
-    return new ResponseRelay(this.#down, connection, head, {
-      isHttp10: this.#head.minor === 0,
+    this.#relay = new ResponseRelay(this.#down, connection, head, {
+      minor: this.#head.minor,
       mustClose,
-      isAgentTrusted: this.#scope.direction === 'outbound',
-      changes: destination.responseChanges,
-      endpoint: destination.policy.exposeEndpoint ? attempt.address : null,
+      direction: this.#scope.direction,
+      destination,
+      endpoint: attempt.address,
       attempts: this.#retries.attempts,
     });
   }
@@ -228,15 +258,18 @@ export class Exchange implements UpstreamSink {
     const outcome = this.#endAttempt(kind);
     if (outcome === null) return;
     if (this.#retries.repeatsStale(outcome, this.#body.isReplayable, this.#edge)) this.#try(destination, endpoint);
-    else if (this.#isRetried(outcome, destination)) {
+    else if (this.#retries.allows(outcome, destination, this.#body.isReplayable, this.#edge)) {
       this.#retries.tried.push(endpoint);
       this.#try(destination, null);
     } else this.#rescue(REASON_OF_OUTCOME[kind], `${destination.view.service}: ${SENTENCE_OF_OUTCOME[kind]}`);
   }
 
-  #isRetried(outcome: Outcome, destination: Destination): boolean {
-    const now = this.#scope.clock.now();
-    return this.#retries.allows(outcome, destination, this.#body.isReplayable, now, this.#deadlineAt, this.#edge);
+  /** Whether an answer is dropped and another one asked for: elsewhere, or at the same endpoint with a Content-Length. */
+  #isAnswerRefused(status: number, attempt: Attempt, destination: Destination): boolean {
+    const { isChunked, isReplayable } = this.#body;
+    if (isChunked && this.#retries.repeatsWithLength(status, isReplayable, this.#edge)) return true;
+    const outcome = attempt.outcome('response', this.#scope.clock.now());
+    return this.#retries.allows(outcome, destination, isReplayable, this.#edge);
   }
 
   // ---- relay ----
@@ -244,7 +277,7 @@ export class Exchange implements UpstreamSink {
   onResponseBody(bytes: Buffer, ranges: readonly number[], isLast: boolean): void {
     const connection = this.#attempt?.connection ?? null;
     if (connection === null || this.#destination === null) return;
-    connection.deadlineAt = this.#idleDeadlineAt(this.#destination);
+    connection.deadlineAt = this.#timeouts.idleAt(this.#destination.policy);
     this.#relay?.write(bytes, ranges, isLast);
   }
 
@@ -266,15 +299,13 @@ export class Exchange implements UpstreamSink {
     const attempt = this.#attempt;
     const connection = attempt?.connection ?? null;
     if (attempt === null || connection === null) return;
-    const { clock, deadlines } = this.#scope;
-    attempt.noteHead(head, clock);
+    attempt.noteHead(head, this.#scope.clock);
     this.#endAttempt('response');
-    const tunnel = new Tunnel(this.#down, connection, deadlines, () => {
+    const tunnel = new Tunnel(this.#down, connection, this.#scope, () => {
       attempt.connection = null;
       this.#finish('ok', 101, true);
     });
-    this.#down.write(composeInformationalHead(head));
-    tunnel.start(rest);
+    tunnel.start(head, rest);
   }
 
   onDownstreamDrain(): void {
@@ -283,32 +314,12 @@ export class Exchange implements UpstreamSink {
 
   // ---- deadlines and departures ----
 
-  /** Timeouts count from the moment the request is whole: an upload takes as long as it keeps moving. */
-  #armRequestDeadline({ policy }: Destination): void {
-    const { requestMs } = policy.timeouts;
-    if (requestMs > 0) this.#deadlineAt = this.#scope.clock.now() + requestMs;
-  }
-
-  #idleDeadlineAt({ policy }: Destination): number {
-    const { idleMs } = policy.timeouts;
-    return idleMs > 0 ? this.#scope.deadlines.now + idleMs : NEVER;
-  }
-
-  #armAttemptDeadline(destination: Destination, connection: UpstreamConnection): void {
-    const { backendRequestMs } = destination.policy.timeouts;
-    if (!this.#body.isWhole || this.#relay !== null) connection.deadlineAt = this.#idleDeadlineAt(destination);
-    else {
-      const attemptDeadlineAt = backendRequestMs > 0 ? this.#scope.clock.now() + backendRequestMs : NEVER;
-      connection.deadlineAt = Math.min(attemptDeadlineAt, this.#deadlineAt);
-    }
-  }
-
   onUpstreamDeadline(): void {
     const connection = this.#attempt?.connection ?? null;
     if (connection === null || this.#destination === null) return;
     if (this.#relay?.isPaused === true) {
       // It is the downstream that does not take; its own write-stall limit watches over that.
-      connection.deadlineAt = this.#idleDeadlineAt(this.#destination);
+      connection.deadlineAt = this.#timeouts.idleAt(this.#destination.policy);
       return;
     }
     connection.destroy();
@@ -326,12 +337,11 @@ export class Exchange implements UpstreamSink {
   refuse(reason: Reason, message: string): void {
     if (this.#isOver) return;
     this.#dropUpstream();
-    if (this.#relay === null) {
-      this.#rescue(reason, message, true);
-      return;
+    if (this.#relay === null) this.#rescue(reason, message, true);
+    else {
+      this.#finish(reason, this.#attempt?.status ?? 0, false);
+      this.#down.destroy();
     }
-    this.#finish(reason, this.#attempt?.status ?? 0, false);
-    this.#down.destroy();
   }
 
   #dropUpstream(): void {
@@ -347,18 +357,11 @@ export class Exchange implements UpstreamSink {
     return !this.#body.isWhole || this.#down.mustCloseAfter(this.#head);
   }
 
-  #answerOptions(): void {
-    const mustClose = this.#mustClose();
-    this.#down.write(composeOptionsAnswer(mustClose));
-    this.#finish('ok', 200, mustClose);
-  }
-
   /** The agent's own answer. The connection stays only when the request is whole: a body left behind is never parsed. */
   #rescue(reason: Reason, message: string, isBroken = false): void {
     const mustClose = isBroken || this.#mustClose();
-    const isHead = this.#head.method === 'HEAD';
-    const epochMs = this.#scope.clock.epochMs();
-    this.#down.write(composeRescue({ reason, message, service: this.#service, isHead, mustClose, epochMs }));
+    const facts = { isHead: this.#head.method === 'HEAD', mustClose, epochMs: this.#scope.clock.epochMs() };
+    this.#down.write(composeRescue({ reason, message, service: this.#service, ...facts }));
     this.#finish(reason, REASON_STATUS[reason] ?? 0, mustClose);
   }
 

@@ -2,8 +2,9 @@
 // fields, never copied: client copies go first, the agent's own values come after.
 
 import type { HeaderChanges } from '#contract/policy/policy.ts';
-import { isFieldName, isFieldValue } from './http1/char-tables.ts';
-import { BODY_CHUNKED } from './http1/framing.ts';
+import { isFieldValue, isToken } from './http1/char-tables.ts';
+import { BODY_CHUNKED, type Framing } from './http1/framing.ts';
+import { isLookAlike } from './http1/look-alikes.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 
@@ -20,6 +21,10 @@ const UNTOUCHABLE: ReadonlySet<string> = new Set([
   'upgrade',
   'te',
 ]);
+
+function isSettable(name: string): boolean {
+  return isToken(name) && !UNTOUCHABLE.has(name) && !(name.includes('_') && isLookAlike(name));
+}
 
 /** True for fields that only this hop's agent may say: a client's copy is a forgery. */
 function isAgentField(name: string): boolean {
@@ -47,6 +52,8 @@ export interface RequestFacts {
   /** Address of the downstream. */
   readonly clientAddress: string;
   readonly changes: HeaderChanges | null;
+  /** Framing towards the upstream, which may differ from the one that came. */
+  readonly framing: Framing;
 }
 
 /** The whole head of the request for the upstream. */
@@ -65,10 +72,11 @@ export function composeRequestHead(head: RequestHead, facts: RequestFacts): stri
   text += `x-forwarded-host: ${facts.host}\r\nvia: ${via}1.${head.minor} outrigger\r\n`;
   if (head.maxForwards > 0) text += `max-forwards: ${head.maxForwards - 1}\r\n`;
   if (head.wantsTrailers) text += 'te: trailers\r\n';
-  if (head.expectsContinue) text += 'expect: 100-continue\r\n';
+  // A body that was given a length is here already: the agent has asked for it itself.
+  if (head.expectsContinue && facts.framing === head.framing) text += 'expect: 100-continue\r\n';
   if (head.upgrade !== null) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
-  if (head.framing === BODY_CHUNKED) return `${text}transfer-encoding: chunked\r\n\r\n`;
-  return head.framing >= 0 ? `${text}content-length: ${head.framing}\r\n\r\n` : `${text}\r\n`;
+  if (facts.framing === BODY_CHUNKED) return `${text}transfer-encoding: chunked\r\n\r\n`;
+  return facts.framing >= 0 ? `${text}content-length: ${facts.framing}\r\n\r\n` : `${text}\r\n`;
 }
 
 export interface ResponseFacts {
@@ -125,7 +133,7 @@ export function applyChanges(fields: readonly string[], changes: HeaderChanges):
   }
   for (const { name, value } of [...changes.set, ...changes.add]) {
     // Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150).
-    if (!UNTOUCHABLE.has(name) && isFieldName(name) && isFieldValue(value)) keep(name, value);
+    if (isSettable(name) && isFieldValue(value)) keep(name, value);
   }
   return result;
 }

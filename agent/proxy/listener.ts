@@ -3,10 +3,14 @@
 
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Clock, Random } from '../clock.ts';
+import type { Stalls } from '../core/self/stalls.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
+import { Admission } from './admission.ts';
 import { Deadlines } from './deadlines.ts';
 import { DownstreamConnection } from './downstream-connection.ts';
 import type { Pools } from './pools.ts';
+import { recordRefusal } from './request-record.ts';
+import { composeRescue } from './rescue.ts';
 import {
   DEFAULT_LIMITS,
   type Direction,
@@ -38,7 +42,13 @@ export interface ProxyListenerOptions {
   /** While true every answer says `Connection: close`. */
   readonly isDraining: () => boolean;
   readonly limits?: Partial<ListenerLimits>;
+  /** Shared by all listeners of the agent; without it only the listener's own limit holds. */
+  readonly admission?: Admission;
+  /** Lets a second process listen on the same address: for a restart that refuses nobody. */
+  readonly reusePort?: boolean;
   readonly discover?: (service: string) => Promise<void>;
+  /** When this process stood still: such time is not held against endpoints. */
+  readonly stalls?: Stalls;
 }
 
 export interface ProxyListener {
@@ -58,17 +68,25 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
   let isAccepting = false;
   let onEmpty: (() => void) | null = null;
 
+  const admission = options.admission ?? new Admission(null);
   const gone = (connection: DownstreamConnection) => {
     connections.delete(connection);
+    admission.leave();
     if (connections.size === 0) onEmpty?.();
   };
+  const turnAway = createTurnAway(scope);
   const accept = (socket: Socket) => {
+    const isFull = connections.size >= scope.limits.maxConnections || admission.isFull;
+    if (scope.deadlines.loop.isOverloaded || (isFull && !yieldOldestIdle(connections))) {
+      turnAway(socket);
+      return;
+    }
     const connection = new DownstreamConnection(scope, socket, gone);
     connections.add(connection);
+    admission.enter();
     scope.deadlines.add(connection);
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
-  server.maxConnections = scope.limits.maxConnections;
 
   const stopAccepting = () => {
     if (isAccepting) server.close();
@@ -81,13 +99,14 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
     listen: () =>
       new Promise((resolve, reject) => {
         server.once('error', reject);
-        server.listen({ host: options.address.host, port: options.address.port, backlog: 1024 }, () => {
+        const { host, port } = options.address;
+        server.listen({ host, port, backlog: 1024, reusePort: options.reusePort ?? false }, () => {
           server.off('error', reject);
           // A failed accept (no descriptors left) concerns one connection, not those that are open.
           server.on('error', () => {});
           isAccepting = true;
-          const { address, port } = server.address() as AddressInfo; // bound to TCP, so never a path
-          resolve({ host: address, port });
+          const bound = server.address() as AddressInfo; // bound to TCP, so never a path
+          resolve({ host: bound.address, port: bound.port });
         });
       }),
     stopAccepting,
@@ -115,16 +134,58 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
   };
 }
 
+/** Connections looked at for one that can give its place up: those that were accepted first. */
+const OLDEST = 256;
+
+function yieldOldestIdle(connections: ReadonlySet<DownstreamConnection>): boolean {
+  let looked = 0;
+  for (const connection of connections) {
+    if (connection.yieldIfIdle()) return true;
+    looked += 1;
+    if (looked === OLDEST) return false;
+  }
+  return false;
+}
+
+/** Sockets that are being told 503 at once; beyond it they are closed without a word, which costs nothing. */
+const MAX_TURNING_AWAY = 128;
+
+/** Tells a connection for which there is no room to come again, without reading what it wants. */
+function createTurnAway(scope: ProxyScope): (socket: Socket) => void {
+  let current = 0;
+  return (socket) => {
+    recordRefusal(scope, 'overloaded');
+    if (current >= MAX_TURNING_AWAY) {
+      socket.destroy();
+      return;
+    }
+    current += 1;
+    const message = 'the agent has as many connections as it can serve';
+    const epochMs = scope.clock.epochMs();
+    socket.on('error', () => {});
+    socket.end(composeRescue({ reason: 'overloaded', message, service: '', isHead: false, mustClose: true, epochMs }));
+    // Read and dropped for a moment: closing with bytes unread would be a reset, and the answer might be lost.
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), scope.limits.lingerMs);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      current -= 1;
+    });
+  };
+}
+
 function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): ProxyScope {
   const { clock, random } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const prefix = Math.floor(random() * 2 ** 40).toString(36);
   let requests = 0;
   return {
     ...options,
     isDraining,
-    deadlines: new Deadlines(clock),
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    deadlines: new Deadlines(clock, limits.maxLoopDelayMs),
+    limits,
     discover: options.discover ?? null,
+    stalls: options.stalls ?? null,
     nextRequestId: () => {
       requests += 1;
       return `${prefix}-${requests.toString(36)}`;

@@ -16,6 +16,8 @@ export class EndpointPool {
   /** The application itself, which no snapshot lists: reconcile leaves it alone. */
   readonly isPinned: boolean;
   isLeaving = false;
+  /** Its last answer was HTTP/1.0, or 411: what it is sent must have a length. */
+  wantsLength = false;
   readonly all = new Set<UpstreamConnection>();
   readonly #idle: UpstreamConnection[] = [];
   readonly #deadlines: Deadlines;
@@ -109,6 +111,11 @@ export class Pools {
     }
     if (isFresh) pool.closeIdle();
     return pool.takeIdle(sink) ?? pool.open(view, policy, sink);
+  }
+
+  /** Whether a body in chunks must be given a length before it goes to this endpoint. */
+  wantsLength(view: EndpointView, isPinned: boolean): boolean {
+    return this.#pools.get(isPinned ? `app ${view.endpoint.id}` : view.endpoint.id)?.wantsLength === true;
   }
 
   /** Closes what is idle at endpoints that left; what is busy there closes when its response is over. */

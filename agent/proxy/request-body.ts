@@ -2,18 +2,26 @@
 // and the request can be tried once.
 
 import type { Socket } from 'node:net';
+import { BODY_CHUNKED, type Framing } from './http1/framing.ts';
+import type { RequestHead } from './http1/request-head.ts';
 import { BUFFER_BYTES } from './scope.ts';
 
 const REPLAY_BYTES = BUFFER_BYTES;
 /** Up to this size head and body leave in one string: one system call, one copy. */
 const INLINE_BYTES = 8192;
 
+export type OnWritten = (error?: Error | null) => void;
+
+/** A failure of the first write is told by the socket itself: no answer can have come before it. */
+const ignoreError: OnWritten = () => {};
+
 export class RequestBody {
   /** Everything has come from the downstream. */
   isWhole = false;
   /** Bytes that have come. */
   receivedBytes = 0;
-  readonly isChunked: boolean;
+  /** Framing towards the upstream. */
+  isChunked: boolean;
   #pieces: Buffer[] = [];
   #keptBytes = 0;
   #isOverflown = false;
@@ -27,9 +35,19 @@ export class RequestBody {
     return !this.#isOverflown;
   }
 
+  /** More than may be kept has come. */
+  get isBeyondReplay(): boolean {
+    return this.#keptBytes > REPLAY_BYTES;
+  }
+
   /** True when the downstream should be paused until an upstream takes what is here. */
   get isFull(): boolean {
     return this.#keptBytes >= REPLAY_BYTES;
+  }
+
+  /** How the request is framed towards the upstream, which differs from `head` once the body was given a length. */
+  framingOf({ framing }: RequestHead): Framing {
+    return framing === BODY_CHUNKED && !this.isChunked ? this.receivedBytes : framing;
   }
 
   keep(piece: Buffer): void {
@@ -74,24 +92,24 @@ export class RequestBody {
   #writeApart(socket: Socket, head: string): boolean {
     socket.cork();
     socket.write(head, 'latin1');
-    for (const piece of this.#pieces) this.writePiece(socket, piece);
-    if (this.isWhole) this.writeEnd(socket);
+    for (const piece of this.#pieces) this.writePiece(socket, piece, ignoreError);
+    if (this.isWhole) this.writeEnd(socket, ignoreError);
     socket.uncork();
     return !socket.writableNeedDrain;
   }
 
-  /** One piece in the request's framing; false when the socket wants a pause. */
-  writePiece(socket: Socket, piece: Buffer): boolean {
-    if (!this.isChunked) return socket.write(piece);
+  /** One piece in the request's framing; false when the socket wants a pause. `onWritten` hears of a failure first. */
+  writePiece(socket: Socket, piece: Buffer, onWritten: OnWritten): boolean {
+    if (!this.isChunked) return socket.write(piece, onWritten);
     socket.cork();
     socket.write(`${piece.length.toString(16)}\r\n`, 'latin1');
-    socket.write(piece);
+    socket.write(piece, onWritten);
     socket.write('\r\n', 'latin1');
     socket.uncork();
     return !socket.writableNeedDrain;
   }
 
-  writeEnd(socket: Socket): void {
-    if (this.isChunked) socket.write('0\r\n\r\n', 'latin1');
+  writeEnd(socket: Socket, onWritten: OnWritten): void {
+    if (this.isChunked) socket.write('0\r\n\r\n', 'latin1', onWritten);
   }
 }

@@ -1,6 +1,6 @@
 // The one access record and the one edge entry of a request, whether it was served, refused or never understood.
 
-import type { RequestResult } from '../core/reason.ts';
+import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { ProxyScope } from './scope.ts';
 
@@ -47,6 +47,24 @@ export function recordEnd(scope: ProxyScope, edge: Edge | null, end: RequestEnd)
     attempts: end.attempts,
     requestId: end.requestId,
     retryReason: end.retryReason,
+  });
+}
+
+/** A request, or a connection, that was turned away before anything of it was known. */
+export function recordRefusal(scope: ProxyScope, reason: Reason): void {
+  recordEnd(scope, null, {
+    destination: '',
+    method: '',
+    path: '',
+    status: REASON_STATUS[reason] ?? 0,
+    result: reason,
+    durationMs: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    endpoint: null,
+    attempts: 0,
+    requestId: scope.nextRequestId(),
+    retryReason: null,
   });
 }
 

@@ -32,6 +32,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
+  411: 'Length Required',
   414: 'URI Too Long',
   417: 'Expectation Failed',
   429: 'Too Many Requests',

@@ -1,23 +1,26 @@
 // Writes one response downstream in our own framing, with as few writes as possible, and holds the upstream back when the
 // downstream does not take it. Knows nothing of attempts.
 
-import type { HeaderChanges } from '#contract/policy/policy.ts';
+import type { Destination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
 import { composeResponseHead } from './headers.ts';
 import { joinRanges } from './http1/body-reader.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE } from './http1/framing.ts';
 import type { ResponseHead } from './http1/response-head.ts';
+import type { Direction } from './scope.ts';
 import type { UpstreamConnection } from './upstream-connection.ts';
 
 /** Up to this size head and body leave in one string: one system call, one copy. */
 const INLINE_BYTES = 8192;
 
 export interface RelayFacts {
-  readonly isHttp10: boolean;
+  /** HTTP/1.minor of the downstream. */
+  readonly minor: 0 | 1;
   readonly mustClose: boolean;
-  readonly isAgentTrusted: boolean;
-  readonly changes: HeaderChanges | null;
-  readonly endpoint: string | null;
+  readonly direction: Direction;
+  readonly destination: Destination;
+  /** `address:port` that answered. */
+  readonly endpoint: string;
   readonly attempts: number;
 }
 
@@ -36,17 +39,19 @@ export class ResponseRelay {
   constructor(down: DownstreamConnection, connection: UpstreamConnection, head: ResponseHead, facts: RelayFacts) {
     this.#down = down;
     this.#connection = connection;
+    const isHttp10 = facts.minor === 0;
+    const { policy, responseChanges } = facts.destination;
     const hasUnknownLength = head.framing === BODY_CHUNKED || head.framing === BODY_UNTIL_CLOSE;
     // HTTP/1.0 has no chunks: there a body of unknown length ends with the connection.
-    this.#isChunked = hasUnknownLength && !facts.isHttp10;
-    this.mustClose = facts.mustClose || (hasUnknownLength && facts.isHttp10);
+    this.#isChunked = hasUnknownLength && !isHttp10;
+    this.mustClose = facts.mustClose || (hasUnknownLength && isHttp10);
     this.#headText = composeResponseHead(head, {
       contentLength: head.framing === BODY_NONE ? head.contentLength : head.framing,
       isChunked: this.#isChunked,
-      connection: this.mustClose ? 'close' : facts.isHttp10 ? 'keep-alive' : '',
-      isAgentTrusted: facts.isAgentTrusted,
-      changes: facts.changes,
-      endpoint: facts.endpoint,
+      connection: this.mustClose ? 'close' : isHttp10 ? 'keep-alive' : '',
+      isAgentTrusted: facts.direction === 'outbound',
+      changes: responseChanges,
+      endpoint: policy.exposeEndpoint ? facts.endpoint : null,
       attempts: facts.attempts,
     });
   }

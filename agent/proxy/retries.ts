@@ -8,6 +8,7 @@ import type { Edge } from '../telemetry/metrics.ts';
 import type { Destination } from './destination.ts';
 import { firstValue } from './headers.ts';
 import type { RequestHead } from './http1/request-head.ts';
+import type { Timeouts } from './timeouts.ts';
 
 const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
@@ -18,11 +19,14 @@ export class Retries {
   reason: string | null = null;
   /** Attempts begun; the exchange counts. */
   attempts = 0;
+  readonly #timeouts: Timeouts;
   readonly #method: string;
   readonly #hasIdempotencyKey: boolean;
   #hasRepeatedStale = false;
+  #hasRepeatedWithLength = false;
 
-  constructor(head: RequestHead) {
+  constructor(head: RequestHead, timeouts: Timeouts) {
+    this.#timeouts = timeouts;
     this.#method = head.method;
     this.#hasIdempotencyKey = firstValue(head.fields, 'idempotency-key') !== null;
   }
@@ -39,20 +43,25 @@ export class Retries {
     return true;
   }
 
+  /**
+   * Whether the same endpoint is asked again because it wants a Content-Length (RFC 9110 15.5.12): once a request. It said that
+   * it did nothing, so the method does not matter.
+   */
+  repeatsWithLength(status: number, isReplayable: boolean, edge: Edge | null): boolean {
+    if (status !== 411 || this.#hasRepeatedWithLength || !isReplayable) return false;
+    this.#hasRepeatedWithLength = true;
+    this.#note('length_required', edge);
+    return true;
+  }
+
   /** Whether another attempt follows; if so it is paid for and noted. */
-  allows(
-    outcome: Outcome,
-    { policy, view }: Destination,
-    isReplayable: boolean,
-    now: number,
-    deadlineAt: number,
-    edge: Edge | null,
-  ): boolean {
+  allows(outcome: Outcome, { policy, view }: Destination, isReplayable: boolean, edge: Edge | null): boolean {
+    const { now, deadlineAt } = this.#timeouts;
     const verdict = decideRetry(outcome, policy, {
       method: this.#method,
       hasIdempotencyKey: this.#hasIdempotencyKey,
       isReplayable,
-      attemptsDone: this.attempts - (this.#hasRepeatedStale ? 1 : 0),
+      attemptsDone: this.attempts - (this.#hasRepeatedStale ? 1 : 0) - (this.#hasRepeatedWithLength ? 1 : 0),
       msLeft: deadlineAt - now,
     });
     if (!verdict.retry) return false;

@@ -2,6 +2,7 @@
 // only, so that the data plane can be tested without the rest.
 
 import type { Clock, Random } from '../clock.ts';
+import type { Stalls } from '../core/self/stalls.ts';
 import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
 import type { Edge } from '../telemetry/metrics.ts';
@@ -42,8 +43,14 @@ export interface ListenerLimits {
   /** After a refusal: how long and how much is read and dropped before the socket goes. */
   readonly lingerMs: number;
   readonly lingerBytes: number;
-  /** Connections at once; further ones are closed at accept. */
+  /** Connections at once; a further one takes the place of an idle one, or gets 503. */
   readonly maxConnections: number;
+  /** Lateness of the event loop from which on requests would be late; 503 from shortly before. */
+  readonly maxLoopDelayMs: number;
+  /** A tunnel or TCP connection in which nothing moves is closed after this long … */
+  readonly tunnelIdleMs: number;
+  /** … and any after this long. */
+  readonly tunnelLifetimeMs: number;
 }
 
 export const DEFAULT_LIMITS: ListenerLimits = {
@@ -55,6 +62,9 @@ export const DEFAULT_LIMITS: ListenerLimits = {
   lingerMs: 1000,
   lingerBytes: 65_536,
   maxConnections: 20_000,
+  maxLoopDelayMs: 200,
+  tunnelIdleMs: 3_600_000,
+  tunnelLifetimeMs: 86_400_000,
 };
 
 /** Most bytes that wait on either side of one connection before its sender is paused. */
@@ -73,6 +83,8 @@ export interface ProxyScope {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: ListenerLimits;
+  /** When this process stood still; null where nobody looks. */
+  readonly stalls: Stalls | null;
   readonly isDraining: () => boolean;
   /** Starts watching a service that nobody declared; resolves when it is known or known not to be. */
   readonly discover: ((service: string) => Promise<void>) | null;

@@ -1,31 +1,33 @@
 // After a 101 that was asked for: bytes pass both ways untouched until either side ends. FIN passes on as FIN, a loss as a
 // loss; each side waits for the other to take what was written.
 
-import type { Deadlines } from './deadlines.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
+import { composeInformationalHead } from './headers.ts';
+import type { ResponseHead } from './http1/response-head.ts';
+import type { ProxyScope } from './scope.ts';
 import type { TunnelEnd, UpstreamConnection } from './upstream-connection.ts';
-
-/** A silent tunnel is closed after this long. */
-const IDLE_MS = 3_600_000;
 
 export class Tunnel implements TunnelEnd {
   readonly #down: DownstreamConnection;
   readonly #up: UpstreamConnection;
-  readonly #deadlines: Deadlines;
+  readonly #scope: ProxyScope;
+  readonly #lifetimeEndsAt: number;
   readonly #onClosed: () => void;
   #isDownEnded = false;
   #isUpEnded = false;
   #isClosed = false;
 
-  constructor(down: DownstreamConnection, up: UpstreamConnection, deadlines: Deadlines, onClosed: () => void) {
+  constructor(down: DownstreamConnection, up: UpstreamConnection, scope: ProxyScope, onClosed: () => void) {
     this.#down = down;
     this.#up = up;
-    this.#deadlines = deadlines;
+    this.#scope = scope;
+    this.#lifetimeEndsAt = scope.deadlines.now + scope.limits.tunnelLifetimeMs;
     this.#onClosed = onClosed;
   }
 
-  /** @param rest  what the upstream sent right behind its 101 */
-  start(rest: Buffer): void {
+  /** @param rest  what the upstream sent right behind its 101, which is `head` */
+  start(head: ResponseHead, rest: Buffer): void {
+    this.#down.write(composeInformationalHead(head));
     this.#up.startTunnel(this);
     const early = this.#down.startTunnel(this);
     if (rest.length > 0) this.onUpstreamData(rest);
@@ -80,7 +82,8 @@ export class Tunnel implements TunnelEnd {
   }
 
   #touch(): void {
-    this.#up.deadlineAt = this.#deadlines.now + IDLE_MS;
+    const { deadlines, limits } = this.#scope;
+    this.#up.deadlineAt = Math.min(deadlines.now + limits.tunnelIdleMs, this.#lifetimeEndsAt);
   }
 
   #close(): void {

@@ -1,6 +1,7 @@
 // One socket to one endpoint: connects, carries one request at a time, reads responses, and watches itself while idle. Owns
 // framing of what the upstream says; what a response means is the business of the sink (exchange.ts).
 
+import { readSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { DeadlineHolder } from './deadlines.ts';
@@ -42,6 +43,9 @@ const MAX_INFORMATIONAL = 16;
 /** A response that was given up for a retry is read to its end if it is this small, to keep the connection. */
 const DISCARD_BYTES = 65_536;
 const DISCARD_MS = 1000;
+const RESCUE_BYTES = 65_536;
+/** Faults of this machine, not of the endpoint: no descriptor, no port, no memory left. */
+const LOCAL_FAULTS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
 
 export class UpstreamConnection implements DeadlineHolder {
   readonly socket: Socket;
@@ -78,7 +82,7 @@ export class UpstreamConnection implements DeadlineHolder {
     this.socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     this.socket.on('drain', () => this.#onDrain());
     this.socket.on('end', () => this.#onEnd());
-    this.socket.on('error', () => this.#onLost());
+    this.socket.on('error', (error: NodeJS.ErrnoException) => this.#onLost(error.code));
     this.socket.on('close', () => this.#onLost());
   }
 
@@ -172,8 +176,8 @@ export class UpstreamConnection implements DeadlineHolder {
     else this.#onLost();
   }
 
-  #onLost(): void {
-    if (this.#state === 'connecting') this.#fail('connect_failure');
+  #onLost(code = ''): void {
+    if (this.#state === 'connecting') this.#fail(LOCAL_FAULTS.has(code) ? 'overflow' : 'connect_failure');
     else if (this.#state === 'busy') this.#fail('reset');
     else if (this.#state === 'tunnel') {
       const tunnel = this.#tunnel;
@@ -181,6 +185,24 @@ export class UpstreamConnection implements DeadlineHolder {
       tunnel?.onUpstreamClose();
     } else this.destroy();
   }
+
+  /**
+   * For writes of a request's body, whose head is already out. A failed one means that the upstream reset the connection; what
+   * it answered before may still lie in the kernel, and Node is about to close the socket without looking. Nothing can come
+   * after a reset, so reading until there is nothing more loses nothing.
+   */
+  readonly onBodyWritten = (error?: Error | null): void => {
+    if (!error || this.#state !== 'busy') return;
+    const { fd = -1 } = (this.socket as { _handle?: { fd?: number } | null })._handle ?? {};
+    if (fd < 0) return;
+    for (;;) {
+      const bytes = readNow(fd);
+      if (bytes === null) break;
+      this.#onData(bytes);
+      if (this.#isGone()) return;
+    }
+    this.#onEnd();
+  };
 
   #fail(kind: OutcomeKind): void {
     const sink = this.#sink;
@@ -231,6 +253,7 @@ export class UpstreamConnection implements DeadlineHolder {
       at = head.next;
       if (head.status >= 200) {
         this.#head = head;
+        this.#pool.wantsLength = head.minor === 0 || head.status === 411;
         this.#reader.reset(head.framing, false);
         this.#sink?.onResponseHead(head);
         return this.#isGone() ? -1 : at;
@@ -271,5 +294,16 @@ export class UpstreamConnection implements DeadlineHolder {
     if (head?.isKeepAlive === true && isClean) this.#pool.release(this, head.keepAliveMs);
     else this.destroy();
     sink?.onResponseEnd();
+  }
+}
+
+/** What is there to read from a non-blocking socket; null for nothing, an end or an error. */
+function readNow(fd: number): Buffer | null {
+  const bytes = Buffer.allocUnsafe(RESCUE_BYTES);
+  try {
+    const size = readSync(fd, bytes, 0, RESCUE_BYTES, null);
+    return size === 0 ? null : bytes.subarray(0, size);
+  } catch {
+    return null;
   }
 }

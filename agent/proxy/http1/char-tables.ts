@@ -11,16 +11,10 @@ function isAlphanumeric(byte: number): boolean {
   return (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a);
 }
 
-/** `tchar`: methods, transfer codings, chunk extension names. */
+/** `tchar`: field names, methods, transfer codings, chunk extension names. */
 export const TOKEN: Uint8Array = table(
   (byte) => isAlphanumeric(byte) || "!#$%&'*+-.^_`|~".includes(String.fromCharCode(byte)),
 );
-
-/**
- * Field names: `tchar` without the underscore, because servers that turn names into CGI variables cannot tell
- * `Content_Length` from `Content-Length` (Traefik CVE-2026-33433, oauth2-proxy CVE-2025-64484).
- */
-export const FIELD_NAME: Uint8Array = table((byte) => TOKEN[byte] === 1 && byte !== 0x5f);
 
 /** Field values: HTAB, SP, VCHAR and obs-text. No other control byte, no DEL. */
 export const FIELD_VALUE: Uint8Array = table((byte) => byte === 0x09 || (byte >= 0x20 && byte !== 0x7f));
@@ -33,10 +27,6 @@ export const TARGET: Uint8Array = table(
 /** True when every character of `text` is a `tchar` and there is at least one. */
 export function isToken(text: string): boolean {
   return text.length > 0 && fits(text, TOKEN);
-}
-
-export function isFieldName(text: string): boolean {
-  return text.length > 0 && fits(text, FIELD_NAME);
 }
 
 export function isFieldValue(text: string): boolean {

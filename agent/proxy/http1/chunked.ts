@@ -1,7 +1,7 @@
 // Incremental decoder of the chunked coding (RFC 9112 7.1). Yields the ranges that hold data; sizes, extensions and trailers
 // are checked and dropped. Any doubt ends the message: `fault` is set and nothing behind it is ever read.
 
-import { FIELD_NAME, FIELD_VALUE, hexValue, TOKEN } from './char-tables.ts';
+import { FIELD_VALUE, hexValue, TOKEN } from './char-tables.ts';
 
 const SIZE_FIRST = 0;
 const SIZE = 1;
@@ -177,11 +177,11 @@ export class ChunkedDecoder {
         if (byte === CR) return END_LF;
         this.#trailerFields += 1;
         if (this.#trailerFields > MAX_TRAILER_FIELDS) return this.#refuse('too many trailers');
-        if (FIELD_NAME[byte] === 1) return TRAILER_NAME;
+        if (TOKEN[byte] === 1) return TRAILER_NAME;
         break;
       case TRAILER_NAME:
         if (byte === 0x3a) return TRAILER_VALUE;
-        if (FIELD_NAME[byte] === 1) return TRAILER_NAME;
+        if (TOKEN[byte] === 1) return TRAILER_NAME;
         break;
       case TRAILER_VALUE:
         if (byte === CR) return TRAILER_LF;

@@ -2,7 +2,7 @@
 // lie; what they mean is decided elsewhere.
 
 import type { Reason } from '../../core/reason.ts';
-import { FIELD_NAME, FIELD_VALUE } from './char-tables.ts';
+import { FIELD_VALUE, TOKEN } from './char-tables.ts';
 
 /** Bounds of one head. */
 export interface HeadLimits {
@@ -73,7 +73,7 @@ export function scanFields(
     if (first === 0x20 || first === 0x09) return -5;
     if (marks.length >= limits.fieldCount * 4) return -6;
     const nameStart = at;
-    while (at < stop && FIELD_NAME[bytes[at] as number] === 1) at += 1;
+    while (at < stop && TOKEN[bytes[at] as number] === 1) at += 1;
     if (at >= stop) continue;
     if (bytes[at] !== 0x3a || at === nameStart) return -2;
     const nameEnd = at;

@@ -14,6 +14,7 @@ import {
   splitList,
 } from './fields.ts';
 import { type Framing, requestFraming } from './framing.ts';
+import { isLookAlike } from './look-alikes.ts';
 import { parseTarget, type RequestTarget } from './request-target.ts';
 
 export interface RequestHead {
@@ -176,6 +177,7 @@ function assemble(
     const slot = SLOTS.get(name);
     if (slot === undefined) {
       if (name === 'via') hops += countHops(value);
+      else if (name.includes('_') && isLookAlike(name)) return fault(`${name} is too much like a field that steers`);
       fields.push(name, value);
     } else if (slot === 3 || slot === 4 || slot === 5 || slot === 6) {
       if (hasHighByte(value)) return fault(`${name} holds a byte outside ASCII`);

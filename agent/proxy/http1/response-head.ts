@@ -3,6 +3,7 @@
 
 import { type Fault, fault, type HeadLimits, INCOMPLETE, SCAN_FAULTS, scanFields, splitList } from './fields.ts';
 import { type Framing, responseFraming } from './framing.ts';
+import { isLookAlike } from './look-alikes.ts';
 import { readConnection } from './request-head.ts';
 
 export interface ResponseHead {
@@ -111,6 +112,9 @@ function assemble(
     const name = text.slice((marks[index] as number) - base, (marks[index + 1] as number) - base).toLowerCase();
     const value = text.slice((marks[index + 2] as number) - base, (marks[index + 3] as number) - base);
     const slot = SLOTS.get(name);
+    if (slot === undefined && name.includes('_') && isLookAlike(name)) {
+      return fault(`${name} is too much like a field that steers`, 'upstream_protocol_error');
+    }
     if (slot === undefined || slot === 6) fields.push(name, value);
     if (slot === undefined || slot === DROPPED) continue;
     const before: string | null = slots[slot] ?? null;

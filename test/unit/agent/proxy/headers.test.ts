@@ -3,6 +3,7 @@
 import t from 'tap';
 import { REASON_STATUS, type Reason } from '../../../../agent/core/reason.ts';
 import { applyChanges, chooseRequestId, composeRequestHead } from '../../../../agent/proxy/headers.ts';
+import { BODY_NONE } from '../../../../agent/proxy/http1/framing.ts';
 import { composeRescue } from '../../../../agent/proxy/rescue.ts';
 import { get, judge } from '../../../support/judge-request.ts';
 
@@ -12,7 +13,13 @@ function parsed(input: string) {
   return verdict.head;
 }
 
-const FACTS = { host: 'a', requestId: 'r', clientAddress: '10.0.0.9', changes: null };
+const FACTS = {
+  host: 'a',
+  requestId: 'r',
+  clientAddress: '10.0.0.9',
+  changes: null,
+  framing: BODY_NONE,
+};
 
 t.test('G1 G3 G4 G6 client copies go, the agent speaks for itself', async (t) => {
   const fields = [
@@ -54,6 +61,7 @@ t.test('header changes: set, add, remove, in this order; I18 nothing that would 
     set: [
       { name: 'a', value: '9' },
       { name: 'content-length', value: '5' },
+      { name: 'content_length', value: '5' },
       { name: 'x', value: 'a\r\nb: c' },
     ],
     add: [

@@ -49,7 +49,16 @@ const REFUSED: readonly [title: string, inputs: readonly string[]][] = [
   ['I3 Transfer-Encoding in HTTP/1.0', [ok('Transfer-Encoding: chunked\r\n', 'HTTP/1.0 200 OK')]],
   [
     'I4 malformed fields',
-    ['X: a\n', 'X: a\rb\r\n', 'X: a\0\r\n', 'X: \x08\r\n', 'X\r\n', 'X : a\r\n', 'X: a\r\n b\r\n'].map((f) => ok(f)),
+    [
+      'Content_Length: 1\r\n',
+      'X: a\n',
+      'X: a\rb\r\n',
+      'X: a\0\r\n',
+      'X: \x08\r\n',
+      'X\r\n',
+      'X : a\r\n',
+      'X: a\r\n b\r\n',
+    ].map((f) => ok(f)),
   ],
   [
     'I5 malformed status lines',
