@@ -12,6 +12,7 @@ import { createDiscovery } from './discovery/discovery.ts';
 import { createLastKnownGood } from './discovery/last-known-good.ts';
 import { createRegistration } from './discovery/registration.ts';
 import { Mesh } from './mesh/mesh.ts';
+import { openListener } from './open-listener.ts';
 import { createProxyListener, type ProxyListener } from './proxy/listener.ts';
 import { Pools } from './proxy/pools.ts';
 import { DEFAULT_LIMITS, type ListenerRoute } from './proxy/scope.ts';
@@ -71,7 +72,8 @@ export function createAgent(options: AgentOptions): Agent {
   };
 
   // State: the one writer, and what is measured.
-  const mesh = new Mesh({ caller: service, clock, random, onEvent });
+  const onFault = (err: unknown): void => log.logger.error({ err }, 'a listener of the mesh failed');
+  const mesh = new Mesh({ caller: service, clock, random, onEvent, onFault });
   const pools = new Pools({ clock });
   const metrics = new Metrics({
     clock,
@@ -168,12 +170,16 @@ export function createAgent(options: AgentOptions): Agent {
       discover: (name) => discovery.ensure(name),
     });
   const outbound = [
-    listener('outbound', config.listeners.outbound, { kind: 'byHost' }),
-    ...config.upstreams.flatMap((upstream) =>
-      upstream.listen === null
-        ? []
-        : [listener('outbound', upstream.listen, { kind: 'fixed', service: upstream.service })],
-    ),
+    {
+      key: 'listeners.outbound',
+      address: config.listeners.outbound,
+      listener: listener('outbound', config.listeners.outbound, { kind: 'byHost' }),
+    },
+    ...config.upstreams.flatMap(({ service: name, listen: address }, index) => {
+      if (address === null) return [];
+      const own = listener('outbound', address, { kind: 'fixed', service: name });
+      return [{ key: `upstreams[${index}].listen`, address, listener: own }];
+    }),
   ];
   const { port: appPort } = config.service;
   const app = appPort === null ? null : { address: config.service.appAddress, port: appPort };
@@ -215,34 +221,51 @@ export function createAgent(options: AgentOptions): Agent {
     // Backends that only a route names have to be discovered too.
     for (const wanted of mesh.wantedServices()) if (!snapshot.services.has(wanted)) void discovery.ensure(wanted);
   });
+  /** Keeps them from being dropped as unused, and asks again for one that nobody ran when its route came. */
+  const ensureWanted = (): void => {
+    for (const wanted of mesh.wantedServices()) void discovery.ensure(wanted);
+  };
 
   const timers: NodeJS.Timeout[] = [];
+  let opening: ReturnType<typeof open> | null = null;
   let stopping: Promise<void> | null = null;
+
+  async function open(): Promise<{ admin: HostPort; outbound: HostPort; inbound: HostPort | null }> {
+    const adminAddress = await openListener('listeners.admin', config.listeners.admin, () => admin.listen());
+    const [first = config.listeners.outbound] = await Promise.all(
+      outbound.map((one) => openListener(one.key, one.address, () => one.listener.listen())),
+    );
+    const inboundAddress =
+      inbound === null || config.listeners.inbound === null
+        ? null
+        : await openListener('listeners.inbound', config.listeners.inbound, () => inbound.listen());
+    return { admin: adminAddress, outbound: first, inbound: inboundAddress };
+  }
 
   async function start(): Promise<void> {
     // The way of every start, not only of disasters: what is on disk serves first, Consul and control plane update it.
-    stream.start();
+    // Discovery begins first, because policies may name services that it must know how to find.
     discovery.start();
-    const bound = await admin.listen();
-    adminUrl = `http://${urlHost(bound.host, config.service.address)}:${bound.port}`;
-    await Promise.all(outbound.map((one) => one.listen()));
-    const inboundAddress = inbound === null ? null : await inbound.listen();
+    stream.start();
+    opening = open();
+    const bound = await opening;
+    if (stopping !== null) return;
+    adminUrl = `http://${urlHost(bound.admin.host, config.service.address)}:${bound.admin.port}`;
     timers.push(setInterval(() => mesh.sweep(clock.now()), SWEEP_MS));
-    timers.push(setInterval(touchWanted, TOUCH_MS));
+    timers.push(setInterval(ensureWanted, TOUCH_MS));
     readiness.listenersOpen();
     reporter?.start();
-    if (inboundAddress !== null && registration !== null) await registration.register(inboundAddress);
-    log.logger.info({ outbound: config.listeners.outbound, inbound: inboundAddress, admin: bound }, 'agent started');
-  }
-
-  function touchWanted(): void {
-    for (const name of mesh.wantedServices()) discovery.touch(name);
+    if (bound.inbound !== null && registration !== null) await registration.register(bound.inbound);
+    if (stopping === null) log.logger.info(bound, 'agent started');
   }
 
   async function stopOnce(deadlineMs: number): Promise<void> {
     const deadlineAt = clock.now() + deadlineMs;
     const left = (): number => Math.max(0, deadlineAt - clock.now());
     readiness.drain();
+    // A signal in the midst of the start: what is being opened has to be open before it can be closed. Who started the agent
+    // hears of an address that could not be bound.
+    await opening?.catch(() => null);
     reporter?.reportNow();
     if (registration !== null && inbound !== null) {
       await registration.deregister(Math.min(2_000, left()));
@@ -251,10 +274,11 @@ export function createAgent(options: AgentOptions): Agent {
     }
     // Outbound stays open until inbound is empty: the application may need it to finish its answers.
     if (inbound !== null) await inbound.drain(left());
-    await Promise.all(outbound.map((one) => one.drain(left())));
+    await Promise.all(outbound.map((one) => one.listener.drain(left())));
     for (const timer of timers) clearInterval(timer);
     await Promise.all([reporter?.stop(), stream.stop(), discovery.stop()]);
     pools.closeAll();
+    metrics.close();
     controlPlane?.close();
     consul?.close();
     await admin.close();

@@ -1,49 +1,23 @@
 // What /clusters shows: every service and endpoint as the request path sees them. Pure; reads one snapshot.
 
 import type { EndpointReport, ServiceReport } from '#contract/frames.ts';
-import type { EndpointView } from '../core/snapshot.ts';
+import { serviceReports } from '../core/service-report.ts';
 import type { AdminOptions } from './options.ts';
 
 /** The part of the options that is read here. */
 export type ClusterSources = Pick<AdminOptions, 'snapshot' | 'discovery' | 'connectionsOf' | 'clock'>;
 
-export interface ClusterView extends Omit<ServiceReport, 'source'> {
-  readonly source: string;
+export interface ClusterView extends ServiceReport {
   /** Requests in flight to the whole service. */
   readonly inFlight: number;
 }
 
-export function clusters(sources: ClusterSources): ClusterView[] {
-  const facts = new Map(sources.discovery().map((one) => [one.service, one]));
-  return [...sources.snapshot().services.values()].map((view) => {
-    const known = facts.get(view.service);
-    return {
-      service: view.service,
-      source: known?.source ?? 'none',
-      ageMs: known?.ageMs ?? null,
-      holding: known?.holding ?? null,
-      isPanicking: view.isPanicking,
-      inFlight: view.stats.inFlight,
-      endpoints: view.endpoints.map((endpoint) => endpointView(endpoint, sources)),
-    };
+export function clusters({ snapshot, discovery, connectionsOf, clock }: ClusterSources): ClusterView[] {
+  const current = snapshot();
+  const moment = { now: clock.now(), epochMs: clock.epochMs() };
+  return serviceReports({ snapshot: current, discovery: discovery(), connectionsOf, ...moment }).map((report) => {
+    return { ...report, inFlight: current.services.get(report.service)?.stats.inFlight ?? 0 };
   });
-}
-
-function endpointView({ endpoint, stats }: EndpointView, { connectionsOf, clock }: ClusterSources): EndpointReport {
-  const isOut = stats.state === 'ejected' || stats.state === 'probing';
-  return {
-    id: endpoint.id,
-    address: `${endpoint.address}:${endpoint.port}`,
-    state: stats.state,
-    weight: endpoint.weight,
-    inFlight: stats.inFlight,
-    connections: connectionsOf(endpoint.id),
-    ewmaMs: stats.ewmaAt === -1 ? null : Math.round(stats.ewmaMs * 1000) / 1000,
-    attempts: stats.attempts,
-    failures: stats.failures,
-    reason: isOut ? stats.ejectionText : null,
-    ejectedUntilEpochMs: isOut ? Math.round(clock.epochMs() + stats.ejectedUntil - clock.now()) : null,
-  };
 }
 
 /** Envoy's form, one fact a line: `payments::10.0.0.7:7001::rq_active::3`. */

@@ -4,6 +4,7 @@ import type { MeshEvent } from '#contract/frames.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentConfig, HostPort } from '../config.ts';
+import type { DiscoveryFacts } from '../core/service-report.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -18,7 +19,7 @@ export interface AdminOptions {
   readonly clock: Clock;
   readonly log: Pick<Log, 'logger' | 'level' | 'setLevel' | 'droppedLines'>;
   snapshot(): MeshSnapshot;
-  discovery(): readonly DiscoveryView[];
+  discovery(): readonly DiscoveryFacts[];
   policy(): PolicyView;
   /** Open connections by endpoint id. */
   connectionsOf(endpointId: string): number;
@@ -31,13 +32,6 @@ export interface AdminOptions {
   isDraining(): boolean;
   drain(): void;
   failHealthcheck(isFailing: boolean): void;
-}
-
-export interface DiscoveryView {
-  readonly service: string;
-  readonly source: string;
-  readonly ageMs: number | null;
-  readonly holding: string | null;
 }
 
 export interface PolicyView {

@@ -33,7 +33,7 @@ export function watchStatus(
   known: KnownSet | null,
   clock: Clock,
 ): DiscoveryStatus {
-  const { confirmedAt, holding, failure, health, serving } = watch;
+  const { hasAnswered, confirmedAt, holding, failure, health, serving } = watch;
   const source = confirmedAt !== null ? 'consul' : known !== null ? 'disk' : 'none';
   const ageMs =
     confirmedAt !== null
@@ -41,7 +41,7 @@ export function watchStatus(
       : known !== null
         ? Math.max(0, clock.epochMs() - known.confirmedAtEpochMs)
         : null;
-  const state = confirmedAt === null ? 'cold' : failure !== null ? 'stale' : holding !== null ? 'holding' : 'live';
+  const state = !hasAnswered ? 'cold' : failure !== null ? 'stale' : holding !== null ? 'holding' : 'live';
   return {
     service,
     source,

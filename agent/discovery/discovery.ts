@@ -78,7 +78,8 @@ export class Discovery {
   /** Uses of each watched service at the last look. */
   readonly #uses = new Map<string, number>();
   #idleTimer: NodeJS.Timeout | null = null;
-  #isStopped = false;
+  /** Between start() and stop(). */
+  #isRunning = false;
 
   constructor(options: DiscoveryOptions) {
     this.#options = options;
@@ -89,6 +90,7 @@ export class Discovery {
   /** Applies static and last-known endpoints before it returns, then begins watching. */
   start(): void {
     const { upstreams, client, lastKnownGood, applyEndpoints } = this.#options;
+    this.#isRunning = true;
     this.#known = new Map(lastKnownGood.load());
     for (const upstream of upstreams) {
       if (upstream.endpoints !== null) {
@@ -97,16 +99,16 @@ export class Discovery {
         applyEndpoints({ service: upstream.service, source: 'static', endpoints });
       } else if (client !== null) this.#watch(client, upstream.service, true);
     }
-    this.#idleTimer = setInterval(() => this.#dropIdle(), this.#timing.idleCheckMs).unref();
+    this.#idleTimer = setInterval(() => this.#lookOver(), this.#timing.idleCheckMs).unref();
   }
 
   /**
    * Makes sure a service is watched, and notes that it was used.
-   * Resolves when its first answer or first failure came; at once when it is known already. Never rejects.
+   * Resolves when its first answer or first failure came; at once when it is known already, and before start(). Never rejects.
    */
   async ensure(service: string): Promise<void> {
     const { client, clock } = this.#options;
-    if (this.#isStopped || client === null || this.#statics.has(service)) return;
+    if (!this.#isRunning || client === null || this.#statics.has(service)) return;
     let entry = this.#watched.get(service);
     if (entry === undefined) {
       if (clock.now() < (this.#unknown.get(service) ?? Number.NEGATIVE_INFINITY)) return;
@@ -135,16 +137,12 @@ export class Discovery {
 
   /** Ends every watch and writes what is pending. */
   async stop(): Promise<void> {
-    const { clock, lastKnownGood } = this.#options;
-    this.#isStopped = true;
+    const { lastKnownGood } = this.#options;
+    this.#isRunning = false;
     if (this.#idleTimer !== null) clearInterval(this.#idleTimer);
     // Confirmed again at the very end, so that the age after a restart is the true one.
-    for (const [service, { watcher }] of this.#watched) {
-      const { confirmedAt, serving } = watcher.status;
-      watcher.stop();
-      if (confirmedAt === null || serving.length === 0) continue;
-      lastKnownGood.record({ service, endpoints: serving, confirmedAtEpochMs: toEpoch(clock, confirmedAt) });
-    }
+    for (const { watcher } of this.#watched.values()) watcher.stop();
+    this.#recordConfirmed();
     await Promise.all(this.#running);
     await lastKnownGood.flush();
   }
@@ -176,15 +174,21 @@ export class Discovery {
 
   #applyKnown({ service, endpoints, confirmedAtEpochMs }: KnownSet): void {
     this.#options.applyEndpoints({ service, source: 'disk', endpoints });
-    const ageSeconds = Math.round((this.#options.clock.epochMs() - confirmedAtEpochMs) / 1000);
+    // A wall clock that was set back must not give an age below nothing.
+    const ageSeconds = Math.max(0, Math.round((this.#options.clock.epochMs() - confirmedAtEpochMs) / 1000));
     const text = `Serving ${service} from the ${endpoints.length} endpoints known ${ageSeconds} s ago.`;
     this.#emit(service, 'from_disk', text);
   }
 
   #take(service: string, endpoints: readonly Endpoint[], isDeclared: boolean): void {
     const { clock, applyEndpoints, lastKnownGood } = this.#options;
-    if (!this.#watched.has(service)) return;
-    const set = { service, endpoints, confirmedAtEpochMs: clock.epochMs() };
+    const watched = this.#watched.get(service);
+    if (watched === undefined) return;
+    const { confirmedAt } = watched.watcher.status;
+    // While an answer is held, what is served is as old as the last one that was believed.
+    const confirmedAtEpochMs =
+      confirmedAt === null ? (watched.known?.confirmedAtEpochMs ?? clock.epochMs()) : toEpoch(clock, confirmedAt);
+    const set = { service, endpoints, confirmedAtEpochMs };
     lastKnownGood.record(set);
     if (endpoints.length > 0) this.#known.set(service, set);
     else this.#known.delete(service);
@@ -202,6 +206,21 @@ export class Discovery {
     this.#unknown.set(service, this.#options.clock.now() + this.#timing.unknownMs);
     const oldest = this.#unknown.keys().next();
     if (this.#unknown.size > MAX_UNKNOWN && oldest.done !== true) this.#unknown.delete(oldest.value);
+  }
+
+  #lookOver(): void {
+    this.#dropIdle();
+    this.#recordConfirmed();
+  }
+
+  /** So that the age on disk stays true while nothing changes, and a disk that refused is tried again. */
+  #recordConfirmed(): void {
+    const { clock, lastKnownGood } = this.#options;
+    for (const [service, { watcher }] of this.#watched) {
+      const { confirmedAt, serving } = watcher.status;
+      if (confirmedAt === null || serving.length === 0) continue;
+      lastKnownGood.record({ service, endpoints: serving, confirmedAtEpochMs: toEpoch(clock, confirmedAt) });
+    }
   }
 
   #dropIdle(): void {

@@ -32,7 +32,7 @@ export interface LastKnownGoodOptions {
   readonly refreshMs?: number;
 }
 
-/** More services than any agent watches (declared ones plus 32). */
+/** More services than any agent watches (declared ones plus 32); the longest unconfirmed go first. */
 const MAX_SERVICES = 1_000;
 
 export function createLastKnownGood(options: LastKnownGoodOptions): LastKnownGood {
@@ -66,16 +66,27 @@ export function createLastKnownGood(options: LastKnownGoodOptions): LastKnownGoo
     if (set.endpoints.length === 0) {
       if (!sets.delete(set.service)) return;
     } else {
-      const isSame = former !== undefined && JSON.stringify(former.endpoints) === JSON.stringify(set.endpoints);
-      if (isSame && set.confirmedAtEpochMs - former.confirmedAtEpochMs < refreshMs) return;
-      if (former === undefined && sets.size >= MAX_SERVICES) return;
+      // The wall clock may have jumped back since, so the distance counts, not the order.
+      const isFresh = Math.abs(set.confirmedAtEpochMs - (former?.confirmedAtEpochMs ?? 0)) < refreshMs;
+      const isNews = former === undefined || !isFresh || !hasSameEndpoints(former, set);
+      if (!isNews && !isDirty) return;
+      sets.delete(set.service);
       sets.set(set.service, set);
+      forgetOldest();
     }
     isDirty = true;
     timer ??= setTimeout(() => {
       timer = null;
       void flush();
     }, debounceMs).unref();
+  }
+
+  /** In order of confirmation: services that are gone for long make room for those that are there. */
+  function forgetOldest(): void {
+    for (const service of sets.keys()) {
+      if (sets.size <= MAX_SERVICES) return;
+      sets.delete(service);
+    }
   }
 
   function flush(): Promise<void> {
@@ -102,6 +113,10 @@ export function createLastKnownGood(options: LastKnownGoodOptions): LastKnownGoo
   }
 
   return { load, record, flush };
+}
+
+function hasSameEndpoints(a: KnownSet, b: KnownSet): boolean {
+  return a.endpoints === b.endpoints || JSON.stringify(a.endpoints) === JSON.stringify(b.endpoints);
 }
 
 function decodeSets(payload: unknown): KnownSet[] | null {

@@ -1,18 +1,10 @@
 // What is written into Consul about the service beside this agent. Pure.
 
-/** The service block of the configuration, as far as registration needs it. */
-export interface ServiceConfig {
-  readonly name: string;
-  readonly id: string;
-  readonly port: number | null;
-  readonly address: string;
-  readonly tags: readonly string[];
-  readonly meta: Readonly<Record<string, string>>;
-  readonly zone: string | null;
-  readonly weight: number;
-  readonly check: { readonly http: string | null; readonly intervalMs: number; readonly timeoutMs: number } | null;
-  readonly register: 'inbound' | 'app' | 'none';
-}
+import { formatHostPort } from '#contract/text/host-port.ts';
+import type { AgentConfig } from '../config.ts';
+
+/** The service block of the configuration. */
+export type ServiceConfig = AgentConfig['service'];
 
 export interface RegisteredAddress {
   readonly host: string;
@@ -47,7 +39,7 @@ export function registerPayload(service: ServiceConfig, address: RegisteredAddre
             CheckID: `service:${service.id}`,
             Name: `${service.name} through its agent`,
             ...(check.http === null
-              ? { TCP: hostAndPort(address) }
+              ? { TCP: formatHostPort(address) }
               : { HTTP: checkUrl(check.http, address), Method: 'GET' }),
             Interval: `${check.intervalMs}ms`,
             Timeout: `${check.timeoutMs}ms`,
@@ -61,7 +53,7 @@ export function registerPayload(service: ServiceConfig, address: RegisteredAddre
 /** A path at the address; an absolute URL stays as it is. */
 export function checkUrl(path: string, address: RegisteredAddress): string {
   if (/^https?:\/\//.test(path)) return path;
-  return `http://${hostAndPort(address)}${path.startsWith('/') ? '' : '/'}${path}`;
+  return `http://${formatHostPort(address)}${path.startsWith('/') ? '' : '/'}${path}`;
 }
 
 /**
@@ -72,8 +64,4 @@ export function advertisedAddress(service: ServiceConfig, listener: RegisteredAd
   if (service.register === 'app') return { host: service.address, port: service.port ?? listener.port };
   const isWildcard = listener.host === '0.0.0.0' || listener.host === '::' || listener.host === '';
   return { host: isWildcard ? service.address : listener.host, port: listener.port };
-}
-
-function hostAndPort({ host, port }: RegisteredAddress): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -51,6 +51,8 @@ export class Registration {
   readonly #stop = new AbortController();
   #isRegistered = false;
   #failures = 0;
+  /** Reason of the maintenance mode that is wanted; a registration that Consul lost comes back without it. */
+  #maintenanceReason: string | null = null;
   #loop: Promise<void> | null = null;
 
   constructor(options: RegistrationOptions) {
@@ -75,9 +77,14 @@ export class Registration {
     return this.#isRegistered;
   }
 
-  /** Consul's maintenance mode of the service. Resolves false when Consul did not take it; that is reported. */
+  /**
+   * Consul's maintenance mode of the service, set again after every later registration. Resolves false when Consul did not
+   * take it, which is reported, or when the service is not registered by us.
+   */
   async maintenance(isOn: boolean, reason: string): Promise<boolean> {
     const { id } = this.#options.service;
+    this.#maintenanceReason = isOn ? reason : null;
+    if (this.#loop === null) return false;
     return this.#plainCall('maintenance', this.#timing.callTimeoutMs, (consul, extra) =>
       consul.agent.service.maintenance({ ...extra, id, enable: isOn, reason }),
     );
@@ -149,6 +156,7 @@ export class Registration {
     this.#isRegistered = true;
     const { host, port } = address;
     this.#emit('registered', `${service.id} is registered in Consul as ${service.name} at ${host}:${port}.`);
+    if (this.#maintenanceReason !== null) await this.maintenance(true, this.#maintenanceReason);
     return null;
   }
 
@@ -197,9 +205,9 @@ export class Registration {
 }
 
 /** One request to the application itself, the same that Consul will make through the inbound listener. */
-function isAppAnswering({ check, port, address }: ServiceConfig, stop: AbortSignal): Promise<boolean> {
+function isAppAnswering({ check, port, appAddress }: ServiceConfig, stop: AbortSignal): Promise<boolean> {
   if (check === null || check.http === null || port === null) return Promise.resolve(false);
-  const url = new URL(checkUrl(check.http, { host: address, port }));
+  const url = new URL(checkUrl(check.http, { host: appAddress, port }));
   if (url.protocol !== 'http:') return Promise.resolve(false);
   const signal = AbortSignal.any([stop, AbortSignal.timeout(check.timeoutMs)]);
   const { promise, resolve } = Promise.withResolvers<boolean>();

@@ -39,7 +39,9 @@ export const DEFAULT_WATCH_TIMING: WatchTiming = {
 
 /** What a watch knows; read by status() at any time. */
 export interface WatchStatus {
-  /** Monotonic ms of the last answer that could be believed or judged; null before the first. */
+  /** Whether there was an answer that could be judged, believed or not. */
+  readonly hasAnswered: boolean;
+  /** Monotonic ms of the last answer that was believed: what is served is as old as that. Null before the first. */
   readonly confirmedAt: number | null;
   /** Why the newest answer is not served as it is, or null. */
   readonly holding: string | null;
@@ -71,6 +73,8 @@ export class Watcher {
   readonly #pacer: Pacer;
   #guard: GuardState;
   #index: bigint | null = null;
+  /** Index of the newest answer, kept over faults: a lower one means that Consul lost its state in the meantime. */
+  #seenIndex: bigint | null = null;
   #failures = 0;
   /** Set by a fault after which Consul may have lost its state; the next answer begins a settling time. */
   #wasGone = false;
@@ -85,7 +89,14 @@ export class Watcher {
     this.#options = options;
     this.#pacer = new Pacer(options.clock.now(), options.timing.minGapMs, options.timing.pacerSecondMs);
     this.#guard = { ...INITIAL_GUARD, accepted: options.initial };
-    this.#status = { confirmedAt: null, holding: null, failure: null, health: null, serving: options.initial };
+    this.#status = {
+      hasAnswered: false,
+      confirmedAt: null,
+      holding: null,
+      failure: null,
+      health: null,
+      serving: options.initial,
+    };
   }
 
   get status(): WatchStatus {
@@ -95,7 +106,7 @@ export class Watcher {
   /** Runs until stop(); resolves then and never rejects. */
   async run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      const delayMs = this.#judge(await this.#ask());
+      const delayMs = this.#judgeSafely(await this.#ask());
       if (!this.#hasReported) {
         this.#hasReported = true;
         this.#options.onFirst();
@@ -122,6 +133,15 @@ export class Watcher {
     });
   }
 
+  /** An answer that makes us throw is a fault of the source like any other: what is served stays, and we ask again. */
+  #judgeSafely(answer: ConsulAnswer): number {
+    try {
+      return this.#judge(answer);
+    } catch (error) {
+      return this.#fail(`an answer that could not be taken in: ${String(error)}`);
+    }
+  }
+
   /** Takes in one answer; returns how long to wait before the next question, ms. */
   #judge(answer: ConsulAnswer): number {
     if (answer.kind === 'failure') {
@@ -130,7 +150,7 @@ export class Watcher {
       return this.#fail(answer.text);
     }
     if (answer.status !== 200) return this.#fail(`Consul answered ${answer.status}: ${firstLine(answer.text)}`);
-    const step = stepIndex(this.#index, answer.headers['x-consul-index']);
+    const step = stepIndex(this.#seenIndex, answer.headers['x-consul-index']);
     if (step.kind === 'missing') {
       return this.#fail(`an answer without X-Consul-Index, so not from Consul: ${firstLine(answer.text)}`);
     }
@@ -148,6 +168,7 @@ export class Watcher {
     const { clock, timing } = this.#options;
     const now = clock.now();
     this.#failures = 0;
+    this.#seenIndex = index;
     if (this.#wasGone || wentBackwards) {
       this.#guard = { ...this.#guard, recoveredAt: now };
       this.#wasGone = false;
@@ -160,7 +181,7 @@ export class Watcher {
     let holding = this.#status.holding;
     let serving = this.#status.serving;
     // An identical body says nothing new, unless an earlier doubt is waiting for exactly that, or the first answer is due.
-    if (hasChanged || wasHolding || this.#status.confirmedAt === null || wentBackwards) {
+    if (hasChanged || wasHolding || !this.#status.hasAnswered || wentBackwards) {
       const decision = decideAnswer(this.#guard, toAnswer(answer, health), now, timing.guard);
       this.#guard = decision.state;
       recheckMs = decision.recheckMs;
@@ -168,7 +189,8 @@ export class Watcher {
       holding = decision.holding ?? panicSentence(health);
     }
     this.#recheckMs = recheckMs;
-    this.#update({ confirmedAt: now, holding, failure: null, health, serving });
+    const confirmedAt = this.#guard.hold === null ? now : this.#status.confirmedAt;
+    this.#update({ hasAnswered: true, confirmedAt, holding, failure: null, health, serving });
     const delayMs = this.#pacer.delayAfterAnswer(now, hasChanged);
     const isConfirming = this.#guard.hold?.reason === 'shrinking' && recheckMs !== null;
     // A confirming read asks for the state as it is, not for news; so does the read after the index went backwards.
@@ -193,7 +215,7 @@ export class Watcher {
     const former = this.#status;
     this.#status = status;
     const key = JSON.stringify([...status.serving].sort((a, b) => (a.id < b.id ? -1 : 1)));
-    if (status.confirmedAt !== null && key !== this.#servedKey) {
+    if (status.hasAnswered && key !== this.#servedKey) {
       this.#servedKey = key;
       this.#options.onEndpoints(status.serving);
     }

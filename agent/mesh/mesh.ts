@@ -21,6 +21,8 @@ export interface MeshOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly onEvent: (event: MeshEvent) => void;
+  /** What a listener threw. Without it the error is thrown outside of whatever changed the mesh, and so not lost. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 /** What is known of one service between two builds of its view. */
@@ -37,18 +39,18 @@ export class Mesh {
   readonly #random: Random;
   readonly #publisher: Publisher;
   readonly #records = new Map<string, ServiceRecord>();
-  /** For the life of the agent, by service: what was counted outlives removal and return. */
+  /** By service; what was counted outlives removal while a request is in flight, so that its end finds its beginning. */
   readonly #serviceStats = new Map<string, ServiceStats>();
   readonly #inbound = new Map<string, { readonly target: InboundTarget; view: ServiceView }>();
   readonly #leavers = new Leavers();
   #documents: readonly PolicyDocument[] = [];
   #snapshot: MeshSnapshot = Object.freeze({ generation: 0, policyVersion: 0, services: new Map() });
 
-  constructor({ caller, clock, random, onEvent }: MeshOptions) {
+  constructor({ caller, clock, random, onEvent, onFault = throwLater }: MeshOptions) {
     this.#caller = caller;
     this.#clock = clock;
     this.#random = random;
-    this.#publisher = new Publisher(onEvent);
+    this.#publisher = new Publisher(onEvent, onFault);
   }
 
   /** What the request path reads. The object and all it holds never change, but for the statistics. */
@@ -79,6 +81,7 @@ export class Mesh {
     const now = this.#clock.now();
     for (const { stats } of record.view.endpoints) this.#leavers.keep(stats, now);
     this.#records.delete(service);
+    if (record.view.stats.inFlight === 0) this.#serviceStats.delete(service);
     this.#publish([]);
   }
 
@@ -206,4 +209,10 @@ export class Mesh {
       events.filter((event) => event !== null),
     );
   }
+}
+
+function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

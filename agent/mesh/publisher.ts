@@ -1,5 +1,6 @@
 // Tells the rest of the agent what changed, after it changed: events first, then the newest snapshot. A listener may cause
-// further changes; they are told in a later round and never out of order.
+// further changes; they are told in a later round and never out of order. Nobody who listens can stop the others, or the
+// request in whose midst the change was made.
 
 import type { MeshEvent } from '#contract/frames.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
@@ -9,13 +10,16 @@ const MAX_ROUNDS = 16;
 
 export class Publisher {
   readonly #onEvent: (event: MeshEvent) => void;
+  readonly #onFault: (error: unknown) => void;
   readonly #listeners = new Set<(snapshot: MeshSnapshot) => void>();
   #events: MeshEvent[] = [];
   #untold: MeshSnapshot | null = null;
   #isTelling = false;
 
-  constructor(onEvent: (event: MeshEvent) => void) {
+  /** @param onFault  told what a listener threw; must not throw itself */
+  constructor(onEvent: (event: MeshEvent) => void, onFault: (error: unknown) => void) {
     this.#onEvent = onEvent;
+    this.#onFault = onFault;
   }
 
   /** @returns a function that takes the listener back */
@@ -30,12 +34,10 @@ export class Publisher {
     this.#untold = snapshot ?? this.#untold;
     if (this.#isTelling) return;
     this.#isTelling = true;
-    try {
-      for (let round = 0; round < MAX_ROUNDS && (this.#untold !== null || this.#events.length > 0); round++)
-        this.#round();
-    } finally {
-      this.#isTelling = false;
+    for (let round = 0; round < MAX_ROUNDS && (this.#untold !== null || this.#events.length > 0); round++) {
+      this.#round();
     }
+    this.#isTelling = false;
   }
 
   #round(): void {
@@ -43,7 +45,15 @@ export class Publisher {
     const snapshot = this.#untold;
     this.#events = [];
     this.#untold = null;
-    for (const event of events) this.#onEvent(event);
-    if (snapshot !== null) for (const listener of this.#listeners) listener(snapshot);
+    for (const event of events) this.#call(this.#onEvent, event);
+    if (snapshot !== null) for (const listener of this.#listeners) this.#call(listener, snapshot);
+  }
+
+  #call<T>(listener: (told: T) => void, told: T): void {
+    try {
+      listener(told);
+    } catch (error) {
+      this.#onFault(error);
+    }
   }
 }

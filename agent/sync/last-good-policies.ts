@@ -61,13 +61,20 @@ export function createLastGoodPolicies(options: {
       if (isDiskRefusing) report('state_written', `The last good policies can be written to ${store.path} again.`);
       isDiskRefusing = false;
     } catch (error) {
+      // Tried again with the next set, and once more at the end.
+      pending ??= push;
       if (!isDiskRefusing)
         report('state_not_written', `The last good policies could not be written: ${String(error)}.`);
       isDiskRefusing = true;
     }
   }
 
-  return { load, save, flush: () => writing };
+  function flush(): Promise<void> {
+    writing = writing.then(write);
+    return writing;
+  }
+
+  return { load, save, flush };
 }
 
 /** The nonce belongs to one delivery and is not kept. */

@@ -119,7 +119,7 @@ export class PolicyStream {
       const verdict = this.#apply(push);
       if (verdict.verdict === 'ACK') {
         this.#status = { ...this.#status, ...versionsOf(verdict), problems: [], source: 'disk' };
-        const age = Math.round((clock.epochMs() - savedAtEpochMs) / 1000);
+        const age = Math.max(0, Math.round((clock.epochMs() - savedAtEpochMs) / 1000));
         this.#emit(
           'from_disk',
           `Policies of version ${push.version}, saved ${age} s ago, are in force until the control plane speaks.`,
@@ -139,10 +139,11 @@ export class PolicyStream {
 
   async #follow(client: ControlPlaneClient): Promise<void> {
     const { signal } = this.#stop;
-    const { agentId, service, random, maxEventLength = MAX_EVENT_LENGTH } = this.#options;
+    const { agentId, service, clock, random, maxEventLength = MAX_EVENT_LENGTH } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
       const parser = new SseParser(maxEventLength);
+      const openedAt = clock.now();
       const fault = await client.stream({
         path: `/v1/agents/${encodeURIComponent(agentId)}/stream`,
         query: { service },
@@ -151,8 +152,8 @@ export class PolicyStream {
         signal,
         onOpen: () => this.#connected(),
         onChunk: (chunk) => {
-          // Only what arrives proves that the stream works: one that is accepted and closed at once must still back off.
-          failures = 0;
+          // Only a stream that lasts works: one that is closed after its first bytes, again and again, must be backed off from.
+          if (clock.now() - openedAt >= this.#timing.reconnect.capMs) failures = 0;
           for (const { event, data, id } of parser.push(chunk)) if (event === 'policies') this.#take(data, id);
           return parser.isOverflowing ? `an event is larger than ${maxEventLength} characters` : null;
         },
@@ -198,10 +199,7 @@ export class PolicyStream {
       this.#emit('version_went_back', text);
     }
     if (frame.kind === 'push') this.#settle(frame.push, this.#apply(frame.push), id);
-    else {
-      const { appliedVersion } = this.#status;
-      this.#refuse({ version, nonce, verdict: 'NACK', appliedVersion, problems: frame.problems });
-    }
+    else this.#refuse(this.#refusal(version, nonce, frame.problems));
   }
 
   #settle(push: PolicyPush, verdict: PolicyVerdict, id: string): void {
@@ -219,12 +217,17 @@ export class PolicyStream {
   #refuse(verdict: PolicyVerdict): void {
     this.#last = verdict;
     this.#status = { ...this.#status, wantedVersion: verdict.version, problems: verdict.problems };
-    const { version, appliedVersion, problems } = verdict;
+    this.#verdicts?.deliver(verdict);
+  }
+
+  /** A NACK of what never came before the mesh, which says the others itself. */
+  #refusal(version: number, nonce: string, problems: readonly Problem[]): PolicyVerdict {
+    const { appliedVersion } = this.#status;
     this.#emit(
       'policy_nack',
       `Policies of version ${version} were refused, version ${appliedVersion} stays in force: ${inWords(problems)}.`,
     );
-    this.#verdicts?.deliver(verdict);
+    return { version, nonce, verdict: 'NACK', appliedVersion, problems };
   }
 
   /** A set that makes the agent throw is refused like one that is invalid: the former one must go on serving. */
@@ -233,15 +236,7 @@ export class PolicyStream {
       return this.#options.apply(push);
     } catch (error) {
       const message = `could not be applied: ${error instanceof Error ? error.message : String(error)}`;
-      const { version, nonce } = push;
-      const { appliedVersion } = this.#status;
-      return {
-        version,
-        nonce,
-        verdict: 'NACK',
-        appliedVersion,
-        problems: [{ code: 'OTR_INCONSISTENT', path: '', message }],
-      };
+      return this.#refusal(push.version, push.nonce, [{ code: 'OTR_INCONSISTENT', path: '', message }]);
     }
   }
 

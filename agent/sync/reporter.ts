@@ -66,7 +66,16 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
 
   async function attempt(): Promise<void> {
-    const report = withUndelivered(buildReport());
+    let report: AgentReport;
+    try {
+      report = withUndelivered(buildReport());
+    } catch (error) {
+      // A report that cannot be made is one that was not delivered; the agent serves on.
+      failed++;
+      failuresInARow++;
+      failure = `the report could not be made: ${String(error)}`;
+      return;
+    }
     const fault = await client.post(path, report, stop.signal, timeoutMs);
     if (fault === null) {
       sent++;

@@ -78,6 +78,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   'agent/state-file.ts': 2,
   'agent/agent.ts': 4,
   'agent/readiness.ts': 3,
+  'agent/open-listener.ts': 3,
   'agent/main.ts': 4,
   'control-plane/control-plane.ts': 4,
   'control-plane/main.ts': 4,

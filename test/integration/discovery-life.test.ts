@@ -186,3 +186,43 @@ t.test('real Consul: a token that loses its rights, then is deleted, empties not
   await until(() => /403: ACL not found/.test(world.discovery.status()[0]?.failure ?? ''), 10_000);
   t.equal(world.served(), 'consul 7001');
 });
+
+t.test('ensure() before start() asks nothing, so that what is static or on disk is known first', async (t) => {
+  const consul = await startScriptedConsul(t, steady(two));
+  const world = createWorld(t, consul.url, {
+    upstreams: [{ service: 'payments', endpoints: [{ host: '127.0.0.1', port: 7009 }] }],
+  });
+  await world.discovery.ensure('payments');
+  world.discovery.start();
+  await world.discovery.ensure('payments');
+  await sleep(100);
+  t.equal(consul.questions.length, 0);
+  t.equal(world.served(), 'static 7009');
+});
+
+t.test('what is held grows old: only an answer that was believed confirms', async (t) => {
+  const consul = await startScriptedConsul(t, steady(two));
+  const world = createWorld(t, consul.url);
+  world.discovery.start();
+  await world.discovery.ensure('payments');
+  consul.play((_q, response) => void setTimeout(() => answerHealth(response, 60, []), 40));
+  await until(() => world.discovery.status()[0]?.state === 'holding', 3_000);
+  const before = world.discovery.status()[0]?.ageMs ?? 0;
+  const asked = consul.questions.length;
+  await until(() => consul.questions.length > asked + 1, 3_000);
+  t.match(world.discovery.status()[0], { source: 'consul', state: 'holding', endpoints: 2 });
+  t.ok((world.discovery.status()[0]?.ageMs ?? 0) > before, 'answers that are not believed do not make it younger');
+});
+
+t.test('Consul that lost its state behind a proxy that answered 503 meanwhile is given time to settle', async (t) => {
+  const consul = await startScriptedConsul(t, steady([...two, healthEntry('p3', 7003)], 900));
+  const world = createWorld(t, consul.url);
+  world.discovery.start();
+  await world.discovery.ensure('payments');
+  consul.play((_q, response) => response.writeHead(503).end('no upstream'));
+  await until(() => world.discovery.status()[0]?.state === 'stale', 3_000);
+  consul.play(steady(two, 7));
+  await until(() => world.discovery.status()[0]?.state === 'holding', 3_000);
+  t.match(world.discovery.status()[0]?.holding, /registrations have settled/);
+  t.equal(world.served(), 'consul 7001,7002,7003');
+});

@@ -133,7 +133,7 @@ t.test('a NACK keeps what is in force, says why, and is not kept on disk (P4)', 
   controlPlane.push(5);
   await until(() => world.stream.status().appliedVersion === 5, 2_000);
   t.same(world.stream.status().problems, []);
-  t.same(world.reasons(), ['policy_nack', 'policy_nack', 'policy_nack', 'unreadable_push']);
+  t.same(world.reasons(), ['policy_nack', 'policy_nack', 'unreadable_push'], 'what the mesh refuses it says itself');
   await world.stream.stop();
   const next = createWorld(t, controlPlane, { stateDir });
   next.stream.start();
@@ -252,3 +252,24 @@ t.test(
     t.same(damaged.reasons().slice(0, 2), ['state_unusable', 'state_unusable']);
   },
 );
+
+t.test('a control plane that closes every stream after its first words is backed off from', async (t) => {
+  const controlPlane = await new ScriptedControlPlane().start(t);
+  const world = createWorld(t, controlPlane, {
+    timing: { reconnect: { baseMs: 20, capMs: 400 }, deadAfterMs: 2_000, ackTimeoutMs: 300 },
+  });
+  world.stream.start();
+  const startedAt = performance.now();
+  let heard = 0;
+  while (performance.now() - startedAt < 1_500) {
+    if (controlPlane.streams.length > heard) {
+      heard = controlPlane.streams.length;
+      controlPlane.push(heard);
+      await until(() => world.stream.status().appliedVersion === heard, 1_000);
+      controlPlane.hangUp();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  t.ok(heard >= 3, `${heard} streams`);
+  t.ok(heard <= 13, `${heard} streams in 1.5 s, where a back-off that began anew each time would open 50`);
+});

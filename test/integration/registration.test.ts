@@ -17,6 +17,7 @@ const SERVICE: ServiceConfig = {
   id: 'orders-1',
   port: null,
   address: '127.0.0.1',
+  appAddress: '127.0.0.1',
   tags: ['v1'],
   meta: { version: '1' },
   zone: 'a',
@@ -181,4 +182,39 @@ t.test('real Consul: weight, check, maintenance, lost state and deregistration',
   await registration.deregister(2_000);
   t.equal(reasons().at(-1), 'deregistered');
   await until(async () => (await health()).length === 0, 5_000);
+});
+
+t.test('maintenance outlives a Consul that lost its state, and is nothing for what was never registered', async (t) => {
+  let isLost = false;
+  const consul = await startScriptedConsul(t, ({ method, path }, response) => {
+    if (method === 'PUT') {
+      if (path.endsWith('/register')) isLost = false;
+      response.writeHead(200).end();
+    } else response.writeHead(isLost ? 404 : 200).end(JSON.stringify({ Address: '127.0.0.1', Port: 15_006 }));
+  });
+  const none = createWorld(t, consul.url, { register: 'none' });
+  await none.registration.register(LISTENER);
+  t.equal(await none.registration.maintenance(true, 'draining'), false);
+  t.same([consul.questions.length, none.reasons()], [0, []]);
+
+  const { registration } = createWorld(t, consul.url, { check: null });
+  const said = (): string[] => consul.questions.filter(({ method }) => method === 'PUT').map(({ path }) => path);
+  await registration.register(LISTENER);
+  await registration.maintenance(true, 'draining');
+  isLost = true;
+  await until(
+    () => said().length === 4,
+    2_000,
+    () => said().join(),
+  );
+  const [register, maintenance] = ['/v1/agent/service/register', '/v1/agent/service/maintenance/orders-1'];
+  t.same(said(), [register, maintenance, register, maintenance]);
+});
+
+t.test('the first check asks the application where it listens, not where others reach it', async (t) => {
+  const consul = await startScriptedConsul(t, (_q, response) => response.writeHead(200).end());
+  const port = await startApp(t, 200);
+  const { registration } = createWorld(t, consul.url, { port, address: '192.0.2.1' });
+  await registration.register(LISTENER);
+  t.match(JSON.parse(consul.questions[0]?.body ?? '{}'), { Check: { Status: 'passing' } });
 });

@@ -4,6 +4,7 @@ import type { MeshEvent } from '#contract/frames.ts';
 import { systemClock, systemRandom } from '../../agent/clock.ts';
 import { createControlPlaneClient } from '../../agent/sync/control-plane-client.ts';
 import { createReporter, type Reporter } from '../../agent/sync/reporter.ts';
+import { orderReport } from '../support/control-plane-client.ts';
 import { type Teardown, until } from '../support/processes.ts';
 import { ScriptedControlPlane } from '../support/scripted-control-plane.ts';
 
@@ -95,4 +96,29 @@ t.test('a control plane that is gone or silent costs one report at a time, and n
   const full = controlPlane.reports.find(({ eventsDropped }) => eventsDropped === 50);
   t.equal(full?.events.length, 100);
   t.equal(full?.events.at(-1)?.text, '149');
+});
+
+t.test('a report that cannot be made is one that failed; the next ones go on', async (t) => {
+  const controlPlane = await new ScriptedControlPlane().start(t);
+  const client = createControlPlaneClient({ url: controlPlane.url, token: null, tokenFile: null });
+  let calls = 0;
+  const reporter = createReporter({
+    client,
+    agentId: 'orders-1',
+    clock: systemClock,
+    random: systemRandom,
+    intervalMs: 30,
+    backOff: { baseMs: 20, capMs: 50 },
+    buildReport: () => {
+      if (++calls <= 2) throw new Error('a bug');
+      return orderReport(calls);
+    },
+  });
+  t.teardown(async () => {
+    await reporter.stop();
+    client.close();
+  });
+  reporter.start();
+  await until(() => reporter.status().sent > 0, 2_000);
+  t.equal(reporter.status().failed, 2);
 });

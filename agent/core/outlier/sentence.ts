@@ -1,5 +1,6 @@
 // The sentences about ejections. One wording for log, event stream, API and page, so that a person can search for it.
 
+import { formatHostPort } from '#contract/text/host-port.ts';
 import type { EndpointView } from '../snapshot.ts';
 import type { Ceiling, EjectionReason } from './sweep.ts';
 
@@ -7,7 +8,7 @@ import type { Ceiling, EjectionReason } from './sweep.ts';
 export function endpointLabel({ endpoint }: EndpointView): string {
   const at = endpoint.id.indexOf('@');
   const service = at < 0 ? endpoint.id : endpoint.id.slice(0, at);
-  return `${service}@${endpoint.address}:${endpoint.port}`;
+  return `${service}@${formatHostPort({ host: endpoint.address, port: endpoint.port })}`;
 }
 
 /** `… ejected for 30 s (2nd time): 5 consecutive 5xx answers, last 503; 1 of 4 endpoints out, limit 2`. */

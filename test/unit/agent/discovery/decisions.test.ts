@@ -236,6 +236,7 @@ t.test('registerPayload() carries weight, zone and a check through the registere
     id: 'orders-1',
     port: 3000,
     address: '10.0.0.5',
+    appAddress: '127.0.0.1',
     tags: ['v1'],
     meta: { version: '1' },
     zone: 'a',

@@ -141,3 +141,23 @@ t.test('a disk that refuses is one event, and one more when it takes writes agai
   t.same(events, ['state_not_written', 'state_written']);
   t.equal(existsSync(join(folder, 'endpoints.json')), true, 'what was pending is written then');
 });
+
+t.test('what was confirmed longest ago makes room, whatever the wall clock did', async (t) => {
+  const path = join(temporaryFolder(t), 'endpoints.json');
+  const create = () =>
+    createLastKnownGood({ file: createStateFile(path, 'endpoints'), clock: new VirtualClock(), onEvent: () => {} });
+  const known = create();
+  known.load();
+  for (let n = 0; n < 1_000; n++) {
+    known.record({ service: `s${n}`, endpoints: [endpoint(1)], confirmedAtEpochMs: 1_000_000 });
+  }
+  // Set back by a quarter of an hour, which is more than the five minutes after which a confirmation is written again.
+  known.record({ service: 's0', endpoints: [endpoint(1)], confirmedAtEpochMs: 100_000 });
+  known.record({ service: 'newcomer', endpoints: [endpoint(1)], confirmedAtEpochMs: 100_000 });
+  await known.flush();
+  const loaded = create().load();
+  t.equal(loaded.size, 1_000);
+  t.equal(loaded.get('s0')?.confirmedAtEpochMs, 100_000);
+  t.ok(loaded.has('newcomer'));
+  t.notOk(loaded.has('s1'), 'the longest unconfirmed one');
+});
