@@ -141,7 +141,7 @@ t.test('an unusable answer is 502, its connection is not used again', async (t) 
   }
 });
 
-t.test('surplus bytes are never delivered: I8 I10 I15', async (t) => {
+t.test('I8 I10 I15 surplus bytes are never delivered', async (t) => {
   const origin = await startOrigin(t);
   const rig = await startRig(t, { a: [origin.port] });
   const cases: readonly [id: string, line: string, answer: string, expected: RegExp][] = [

@@ -118,7 +118,7 @@ t.test('J9 pipelined requests are answered in order', async (t) => {
   );
 });
 
-t.test('J7 a half-closed client gets its whole answer, J8 one that resets stops the upstream', async (t) => {
+t.test('J7 J8 a half-closed client gets its whole answer, one that resets stops the upstream', async (t) => {
   const origin = await startOrigin(t, ({ socket }) => setTimeout(() => socket.write(OK), 50));
   const rig = await startRig(t, { a: [origin.port] });
   const half = await rawClient(t, rig.port);

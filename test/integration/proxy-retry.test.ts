@@ -46,24 +46,27 @@ t.test('U17 with every endpoint down the caller gets 503 at once, and sweeps are
   t.ok(rig.sweeps.includes('a'), 'five failures to connect crossed the detector');
 });
 
-t.test('U11 a reset before the head is repeated for GET, and is 502 for POST, which is sent once', async (t) => {
-  const bad = await startOrigin(t, ({ socket }) => socket.resetAndDestroy());
-  const good = await startOrigin(t);
-  const rig = await startRig(t, { a: [bad.port, good.port] }, { policy: policyWith({ loadBalancer: roundRobin }) });
-  t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 200 /);
-  rig.setService('a', [bad.port]);
-  const before = bad.requests();
-  t.match(
-    await exchangeRaw(t, rig.port, ask('POST', 'Content-Length: 1\r\n', 'x')),
-    /^HTTP\/1.1 502 [\s\S]*upstream_reset/,
-  );
-  t.equal(bad.requests(), before + 1);
-  t.match(
-    await exchangeRaw(t, rig.port, ask('POST', 'Idempotency-Key: k\r\nContent-Length: 1\r\n', 'x')),
-    /^HTTP\/1.1 502 /,
-  );
-  t.equal(bad.requests(), before + 3, 'J3 with an Idempotency-Key it is sent a second time');
-});
+t.test(
+  'J3 U11 a reset before the head is repeated for GET; a POST is sent once, with an Idempotency-Key twice',
+  async (t) => {
+    const bad = await startOrigin(t, ({ socket }) => socket.resetAndDestroy());
+    const good = await startOrigin(t);
+    const rig = await startRig(t, { a: [bad.port, good.port] }, { policy: policyWith({ loadBalancer: roundRobin }) });
+    t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 200 /);
+    rig.setService('a', [bad.port]);
+    const before = bad.requests();
+    t.match(
+      await exchangeRaw(t, rig.port, ask('POST', 'Content-Length: 1\r\n', 'x')),
+      /^HTTP\/1.1 502 [\s\S]*upstream_reset/,
+    );
+    t.equal(bad.requests(), before + 1);
+    t.match(
+      await exchangeRaw(t, rig.port, ask('POST', 'Idempotency-Key: k\r\nContent-Length: 1\r\n', 'x')),
+      /^HTTP\/1.1 502 /,
+    );
+    t.equal(bad.requests(), before + 3, 'J3 with an Idempotency-Key it is sent a second time');
+  },
+);
 
 t.test('J1 J2 a kept connection that the upstream closed: GET is repeated on a fresh one, POST is not', async (t) => {
   const origin = await startOrigin(t, ({ socket, turn }) => {

@@ -56,7 +56,7 @@ t.test('a request id is kept when it is harmless, and a value that spells a name
   t.equal(chooseRequestId(parsed(get('A: x-request-id\r\nB: c\r\n')), next), 'new');
 });
 
-t.test('header changes: set, add, remove, in this order; I18 nothing that would break the head', async (t) => {
+t.test('I18 header changes: set, add, remove, in this order, and nothing that would break the head', async (t) => {
   const changes = {
     set: [
       { name: 'a', value: '9' },
