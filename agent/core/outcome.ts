@@ -25,6 +25,8 @@ export interface Outcome {
   readonly status: number;
   /** From sending the request to the response head (or to the failure), ms. */
   readonly latencyMs: number;
+  /** How much of `latencyMs` this process itself stood still, so that nobody else is blamed for it. */
+  readonly stalledMs: number;
   /** `Retry-After` of the response in ms, 0 when absent. */
   readonly retryAfterMs: number;
   /** True when at least one byte of the request was handed to a connection. */

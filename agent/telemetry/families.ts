@@ -201,6 +201,23 @@ function agentFamilies({ sources, version }: FamilyInputs): Family[] {
     single('outrigger_log_lines_dropped_total', 'Log lines lost because their reader was too slow.', 'counter', () =>
       sources.droppedLogLines(),
     ),
+    single('outrigger_self_grade', 'Share of the last seconds in which the agent ran freely, 0 to 1.', 'gauge', () => {
+      return sources.stalls()?.grade ?? 1;
+    }),
+    single('outrigger_self_stalls_total', 'Times the event loop stood still for more than 10 ms.', 'counter', () => {
+      return sources.stalls()?.count ?? 0;
+    }),
+    single('outrigger_self_stalled_seconds_total', 'Time in which the event loop stood still.', 'counter', () => {
+      return (sources.stalls()?.totalMs ?? 0) / 1000;
+    }),
+    single(
+      'outrigger_self_timeouts_total',
+      'Timeouts that were the own doing and held against nobody.',
+      'counter',
+      () => {
+        return sources.stalls()?.ownFailures ?? 0;
+      },
+    ),
     {
       name: 'outrigger_build_info',
       help: 'Always 1; the versions are in the labels.',

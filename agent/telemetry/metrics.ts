@@ -38,6 +38,16 @@ export interface MetricSources {
   policy(): { readonly appliedVersion: number; readonly wantedVersion: number };
   isControlPlaneConnected(): boolean;
   droppedLogLines(): number;
+  /** What the agent thinks of its own measurement; null where nobody looks. */
+  stalls(): SelfMeasurement | null;
+}
+
+/** When the process itself stood still. */
+export interface SelfMeasurement {
+  readonly grade: number;
+  readonly count: number;
+  readonly totalMs: number;
+  readonly ownFailures: number;
 }
 
 export interface MetricsOptions {
@@ -62,6 +72,7 @@ const NO_SOURCES: MetricSources = {
   policy: () => ({ appliedVersion: 0, wantedVersion: 0 }),
   isControlPlaneConnected: () => false,
   droppedLogLines: () => 0,
+  stalls: () => null,
 };
 
 export class Metrics {

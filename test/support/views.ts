@@ -53,6 +53,7 @@ export function outcome(changes: Partial<Outcome> = {}): Outcome {
     kind: 'response',
     status: changes.kind === undefined || changes.kind === 'response' ? 200 : 0,
     latencyMs: 5,
+    stalledMs: 0,
     retryAfterMs: 0,
     isSent: true,
     isReusedConnection: false,
