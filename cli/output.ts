@@ -22,9 +22,44 @@ export function outputOption(fallback: OutputFormat = 'table'): Option {
   return new Option('-o, --output <format>', 'how to print the result').choices(OUTPUT_FORMATS).default(fallback);
 }
 
-/** Colours only where the terminal has them, so that pipes and files stay plain. */
+/**
+ * Colours only where the terminal has them, so that pipes and files stay plain. What control characters the text itself holds
+ * is made visible: names and reasons come from other machines and must not move the cursor of this one.
+ */
 export function paint(terminal: Pick<Terminal, 'hasColours'>, colour: Colour | null, text: string): string {
-  return colour === null || !terminal.hasColours ? text : styleText(colour, text, { validateStream: false });
+  const shown = plain(text);
+  return colour === null || !terminal.hasColours ? shown : styleText(colour, shown, { validateStream: false });
+}
+
+/** Every control character but the line feed as U+FFFD. */
+export function plain(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+}
+
+/** Cuts each line to the width of the screen, colours kept; with 0 columns nothing is cut. */
+export function cutLines(text: string, columns: number): string {
+  if (columns <= 0) return text;
+  return text
+    .split('\n')
+    .map((line) => (widthOf(line) <= columns ? line : cutLine(line, columns)))
+    .join('\n');
+}
+
+function cutLine(line: string, columns: number): string {
+  let left = columns - 1;
+  let cut = '';
+  // Escape sequences take no room and all of them stay, so that a colour that began ends.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+  for (const part of line.split(/(\u001b\[[0-9;]*m)/)) {
+    if (part.startsWith('\u001b')) cut += part;
+    else {
+      const kept = [...part].slice(0, left);
+      left -= kept.length;
+      cut += kept.join('');
+    }
+  }
+  return `${cut}…`;
 }
 
 /**
@@ -39,7 +74,7 @@ export function formatTable<Row>(
   isWide = false,
 ): string {
   const shown = columns.filter((column) => isWide || column.isWide !== true);
-  const cells = rows.map((row) => shown.map((column) => column.cell(row)));
+  const cells = rows.map((row) => shown.map((column) => plain(column.cell(row)).replaceAll('\n', ' ')));
   const widths = shown.map((column, at) =>
     // Nothing follows the last column, so a left-aligned one needs no blanks behind it.
     at === shown.length - 1 && column.align !== 'right'

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import type { Problem } from '#contract/problem.ts';
 import { formatProblems } from '#contract/text/problem-text.ts';
+import { plain } from './output.ts';
 
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, problemFound: 1, usage: 2 } as const;
@@ -78,8 +79,9 @@ export function explainFailure(terminal: Terminal, error: unknown): number {
     return error.exitCode;
   }
   if (error instanceof CommandFailure) {
-    terminal.err(`error  ${error.message}\n`);
-    if (error.next !== null) terminal.err(`next   ${error.next}\n`);
+    // The message may quote what another machine said.
+    terminal.err(`error  ${plain(error.message)}\n`);
+    if (error.next !== null) terminal.err(`next   ${plain(error.next)}\n`);
     return error.exitCode;
   }
   terminal.err(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

@@ -1,6 +1,7 @@
 // `--watch`: draws the same result again and again until the person has seen enough.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cutLines, plain } from './output.ts';
 import { CommandFailure, type Terminal } from './terminal.ts';
 
 const INTERVAL_MS = 2_000;
@@ -24,11 +25,13 @@ export async function drawResult(
   }
   while (signal?.aborted !== true) {
     const frame = await render().catch((error: unknown) => {
-      if (error instanceof CommandFailure) return `${error.message}\n`;
+      if (error instanceof CommandFailure) return `${plain(error.message)}\n`;
       throw error;
     });
     const stamp = new Date(terminal.epochMs()).toISOString().slice(11, 19);
-    terminal.out(`${terminal.isInteractive ? HOME_AND_CLEAR : ''}${frame}${stamp}Z, every ${INTERVAL_MS / 1000} s\n`);
+    const text = `${frame}${stamp}Z, every ${INTERVAL_MS / 1000} s\n`;
+    // On a screen a wrapped line would push the first ones out; a pipe gets all of it.
+    terminal.out(terminal.isInteractive ? `${HOME_AND_CLEAR}${cutLines(text, terminal.columns)}` : text);
     try {
       await sleep(INTERVAL_MS, undefined, signal === undefined ? {} : { signal });
     } catch {

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Child, describeExit, siblingScript, startNode } from '../children.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
-import { agentConfig, appOptions, controlPlaneConfig, controlPlaneUrl, type Topology } from './topology.ts';
+import {
+  agentConfig,
+  appOptions,
+  controlPlaneConfig,
+  controlPlaneUrl,
+  type Instance,
+  type Topology,
+} from './topology.ts';
 
 const STOP_DEADLINE_MS = 4_000;
 const POLL_MS = 40;
@@ -77,13 +84,30 @@ export function untilControlPlaneReady(topology: Topology, signal: AbortSignal):
   return untilOk(`${controlPlaneUrl(topology)}/ready`, 'the control plane', signal);
 }
 
-/** Resolves when every agent says that it is ready and a request has gone through the whole chain. */
+/**
+ * Resolves when every agent is ready and knows all endpoints of what it calls, and a request has gone through the whole chain.
+ * Earlier requests would fail for want of endpoints, and the mesh would begin with a service that looks bad.
+ */
 export async function untilMeshReady(topology: Topology, signal: AbortSignal): Promise<void> {
   await Promise.all(
     topology.instances.map(({ id, ports }) => untilOk(`http://127.0.0.1:${ports.admin}/ready`, `agent ${id}`, signal)),
   );
+  await Promise.all(topology.instances.map((instance) => untilCalledIsKnown(topology, instance, signal)));
   const entry = topology.instances[0];
   if (entry !== undefined) await untilOk(`http://127.0.0.1:${entry.ports.inbound}/`, 'the chain of services', signal);
+}
+
+async function untilCalledIsKnown(
+  topology: Topology,
+  { id, calls, ports }: Instance,
+  signal: AbortSignal,
+): Promise<void> {
+  if (calls === null) return;
+  const wanted = topology.instances.filter(({ service }) => service === calls).length;
+  await untilOk(`http://127.0.0.1:${ports.admin}/clusters?format=json`, `what agent ${id} knows`, signal, (text) => {
+    const clusters = JSON.parse(text) as { service: string; endpoints: unknown[] }[]; // the same version on both sides
+    return clusters.find(({ service }) => service === calls)?.endpoints.length === wanted;
+  });
 }
 
 /** Tells a sample app how to behave. */
@@ -93,7 +117,12 @@ export async function setFault(topology: Topology, instance: string, mode: strin
   if (!answer.ok) throw new CommandFailure((await answer.text()).trim(), { exitCode: EXIT.problemFound });
 }
 
-async function untilOk(url: string, what: string, signal: AbortSignal): Promise<void> {
+async function untilOk(
+  url: string,
+  what: string,
+  signal: AbortSignal,
+  isEnough: (text: string) => boolean = () => true,
+): Promise<void> {
   const giveUpAt = performance.now() + READY_DEADLINE_MS;
   let last = 'it refused the connection';
   while (performance.now() < giveUpAt) {
@@ -101,7 +130,7 @@ async function untilOk(url: string, what: string, signal: AbortSignal): Promise<
     try {
       const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]) });
       const text = await answer.text();
-      if (answer.ok) return;
+      if (answer.ok && isEnough(text)) return;
       last = `it answered ${answer.status} ${text.trim().slice(0, 300)}`;
     } catch {
       // Not listening yet; the deadline above tells if it never does.

@@ -2,7 +2,7 @@
 
 import type { EdgeView, EndpointView, ServiceView } from '../../control-plane/core/views.ts';
 import { endpointName } from '../fleet.ts';
-import { type Column, formatMs, formatShare, formatTable, paint } from '../output.ts';
+import { type Column, cutLines, formatMs, formatShare, formatTable, paint } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { outCount } from './observer.ts';
 import type { TrafficCounts } from './traffic.ts';
@@ -42,10 +42,8 @@ export function renderFrame(frame: Frame, look: Look): string {
     '',
     `break something yourself: curl -X POST ${frame.faultUrl}/payments-2/slow   (ok 500 slow blackhole reset crash)   Ctrl-C ends everything`,
   ];
-  return lines
-    .flatMap((line) => line.split('\n'))
-    .map((line) => cut(line, look.columns))
-    .join('\n');
+  // A wrapped line would break the redraw.
+  return cutLines(lines.join('\n'), look.columns);
 }
 
 /** One line a second where nothing can be redrawn. */
@@ -91,8 +89,3 @@ const ENDPOINT_COLUMNS: readonly Column<EndpointView>[] = [
   },
   { title: 'WHY', cell: ({ reason }) => reason ?? '' },
 ];
-
-/** Cuts plain lines to the width of the screen; a wrapped line would break the redraw. Painted lines are left whole. */
-function cut(line: string, columns: number): string {
-  return columns > 0 && line.length > columns && !line.includes('\u001b') ? `${line.slice(0, columns - 1)}…` : line;
-}

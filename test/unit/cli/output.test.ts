@@ -1,7 +1,16 @@
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { type Column, formatAge, formatMs, formatShare, formatTable, renderResult } from '../../../cli/output.ts';
+import {
+  type Column,
+  cutLines,
+  formatAge,
+  formatMs,
+  formatShare,
+  formatTable,
+  paint,
+  renderResult,
+} from '../../../cli/output.ts';
 
 interface Row {
   readonly name: string;
@@ -37,6 +46,21 @@ t.test('colours appear only where the terminal has them, and never move a column
   t.match(painted, '\u001b[31m');
   const plain = stripVTControlCharacters(painted).replace(/ +\n/g, '\n');
   t.equal(plain, formatTable(columns, rows, { hasColours: false }));
+});
+
+t.test('what comes from other machines cannot move the cursor', async (t) => {
+  const hostile = [{ name: '\u001b[2Jgone\r\u009b1m\nnext', count: 1 }];
+  const table = formatTable(columns, hostile, { hasColours: false });
+  t.equal(table, 'NAME               COUNT\n\ufffd[2Jgone\ufffd\ufffd1m next      1\n');
+  t.equal(paint({ hasColours: false }, 'red', 'a\u001b]0;title\u0007\nb'), 'a\ufffd]0;title\ufffd\nb');
+});
+
+t.test('lines are cut to a narrow screen with their colours closed', async (t) => {
+  t.equal(cutLines('abcdef\nabc\n', 4), 'abc…\nabc\n');
+  t.equal(cutLines('abcdef', 0), 'abcdef', 'nothing is known of the width');
+  const painted = paint({ hasColours: true }, 'red', 'abcdef');
+  t.equal(cutLines(`${painted} tail`, 4), '\u001b[31mabc\u001b[39m…');
+  t.equal(cutLines(painted, 6), painted, 'escape sequences take no room');
 });
 
 t.test('json and yaml carry the data and not the table', async (t) => {

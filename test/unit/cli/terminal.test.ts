@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import t from 'tap';
 import { buildProgram, runCommandLine } from '../../../cli/program.ts';
 import { restartDelayMs } from '../../../cli/run/backoff.ts';
@@ -78,6 +79,17 @@ t.test('the reference page lists the commands that exist, all of them', async (t
   const listed = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
   const existing = buildProgram(recordingTerminal()).commands.map((command) => command.name());
   t.same(listed.toSorted(), existing.toSorted());
+  const options = new Set<string>(['--help', '--version']);
+  const collect = ({ commands, options: own }: Command): void => {
+    for (const { long } of own) if (typeof long === 'string') options.add(long);
+    for (const command of commands) collect(command);
+  };
+  collect(buildProgram(recordingTerminal()));
+  const named = new Set(page.match(/(?<![\w-])--[a-z][a-z-]+/g));
+  t.same([...named].filter((name) => !options.has(name)).toSorted(), [], 'no option that is not there');
+  t.same([...options].filter((name) => !named.has(name)).toSorted(), [], 'and all that are');
+  const policy = buildProgram(recordingTerminal()).commands.find((command) => command.name() === 'policy');
+  for (const command of policy?.commands ?? []) t.match(page, `\`${command.name()}`, `policy ${command.name()}`);
 });
 
 t.test('a refused connection says what to do next', async (t) => {
