@@ -10,6 +10,7 @@ import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
 import { recordRefusal } from './request-record.ts';
 import { composeRescue } from './rescue.ts';
 import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
+import { readInto } from './socket-reads.ts';
 import type { Tunnel } from './tunnel.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -51,7 +52,7 @@ export class DownstreamConnection implements DeadlineHolder {
     this.address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
     this.#phaseDeadlineAt = scope.deadlines.now + scope.limits.headMs;
     this.#arm();
-    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    readInto(socket, scope.readBuffer, (bytes) => this.#onData(bytes));
     socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => this.destroy());
@@ -119,7 +120,7 @@ export class DownstreamConnection implements DeadlineHolder {
     this.#phase = 'tunnel';
     this.#tunnel = tunnel;
     this.#setPhaseDeadline(NEVER);
-    const early = this.#input;
+    const early = this.#input === null ? null : Buffer.from(this.#input);
     this.#input = null;
     this.#resume(PAUSED_FOR_TURN | PAUSED_FOR_UPSTREAM | PAUSED_FOR_OUTPUT);
     return early;
@@ -168,13 +169,15 @@ export class DownstreamConnection implements DeadlineHolder {
   // ---- reading ----
 
   #onData(bytes: Buffer): void {
-    if (this.#phase === 'tunnel') this.#tunnel?.onDownstreamData(bytes);
+    if (this.#phase === 'tunnel') this.#tunnel?.onDownstreamData(Buffer.from(bytes));
     else if (this.#phase === 'lingering') {
       this.#lingeredBytes += bytes.length;
       if (this.#lingeredBytes > this.#scope.limits.lingerBytes) this.destroy();
     } else if (this.#phase !== 'closed') {
       this.#input = this.#input === null ? bytes : Buffer.concat([this.#input, bytes]);
       this.#readOn();
+      // What is left waits for more, and the memory it lies in is the next reader's.
+      if (this.#input?.buffer === bytes.buffer) this.#input = Buffer.from(this.#input);
     }
   }
 
@@ -252,7 +255,8 @@ export class DownstreamConnection implements DeadlineHolder {
     this.#isAwaitingContinue = false;
     const { isDone } = this.#reader;
     if (isDone) this.#setPhaseDeadline(NEVER);
-    exchange.onRequestBody(ranges.length > 0 ? joinRanges(input, ranges) : null, isDone);
+    // Copied: it is kept for another attempt, or waits to be written.
+    exchange.onRequestBody(ranges.length > 0 ? Buffer.from(joinRanges(input, ranges)) : null, isDone);
     return true;
   }
 

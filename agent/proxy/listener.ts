@@ -20,6 +20,7 @@ import {
   type MeshReader,
   type ProxyScope,
 } from './scope.ts';
+import { createReadBuffer } from './socket-reads.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -174,7 +175,8 @@ function createTurnAway(scope: ProxyScope): (socket: Socket) => void {
   };
 }
 
-function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): ProxyScope {
+/** What the connections of a listener share. */
+export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): ProxyScope {
   const { clock, random } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const prefix = Math.floor(random() * 2 ** 40).toString(36);
@@ -185,6 +187,7 @@ function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): Prox
     deadlines: new Deadlines(clock, limits.maxLoopDelayMs),
     limits,
     discover: options.discover ?? null,
+    readBuffer: createReadBuffer(),
     stalls: options.stalls ?? null,
     nextRequestId: () => {
       requests += 1;

@@ -74,9 +74,11 @@ export class ResponseRelay {
     let hasRoom: boolean;
     if (size <= INLINE_BYTES && prefix !== '') {
       const data = piece === null ? bytes.toString('latin1', start, end) : piece.toString('latin1');
+      this.#connection.releaseBytes();
       hasRoom = this.#down.write(prefix + data + suffix);
     } else {
       hasRoom = this.#down.writeParts(prefix, piece ?? bytes.subarray(start, end), suffix);
+      if (this.#down.socket.writableLength === 0) this.#connection.releaseBytes();
     }
     if (!hasRoom && !isLast) this.#pause();
   }

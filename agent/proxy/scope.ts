@@ -90,4 +90,6 @@ export interface ProxyScope {
   readonly discover: ((service: string) => Promise<void>) | null;
   /** Unique text for a request that came without an id. */
   readonly nextRequestId: () => string;
+  /** What every downstream socket reads into. */
+  readonly readBuffer: Buffer;
 }

@@ -2,13 +2,14 @@
 // framing of what the upstream says; what a response means is the business of the sink (exchange.ts).
 
 import { readSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { DeadlineHolder } from './deadlines.ts';
 import { BodyReader } from './http1/body-reader.ts';
 import { RESPONSE_LIMITS } from './http1/fields.ts';
 import { parseResponseHead, type ResponseHead } from './http1/response-head.ts';
 import type { EndpointPool } from './pools.ts';
+import { connectReading, createReadBuffer } from './socket-reads.ts';
 
 /** Who a connection works for while it is busy. Calls come in this order; after onResponseEnd or onUpstreamLost, none. */
 export interface UpstreamSink {
@@ -66,24 +67,33 @@ export class UpstreamConnection implements DeadlineHolder {
   #wantedUpgrade: string | null = null;
   #informational = 0;
   #discarded = 0;
+  #memory = createReadBuffer();
+  #isMemoryHeld = false;
 
   constructor(pool: EndpointPool, sink: UpstreamSink, address: string, port: number) {
     this.#pool = pool;
     this.#sink = sink;
-    this.socket = connect({
-      host: address,
-      port,
-      noDelay: true,
-      allowHalfOpen: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 15_000,
-    });
+    this.socket = connectReading(
+      { host: address, port, noDelay: true, allowHalfOpen: true, keepAlive: true, keepAliveInitialDelay: 15_000 },
+      () => this.#nextMemory(),
+      (bytes) => this.#onData(bytes),
+    );
     this.socket.on('connect', () => this.#onConnect());
-    this.socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     this.socket.on('drain', () => this.#onDrain());
     this.socket.on('end', () => this.#onEnd());
     this.socket.on('error', (error: NodeJS.ErrnoException) => this.#onLost(error.code));
     this.socket.on('close', () => this.#onLost());
+  }
+
+  /** The sink is through with the bytes of this read. Otherwise the next read goes elsewhere: they may wait to be written. */
+  releaseBytes(): void {
+    this.#isMemoryHeld = false;
+  }
+
+  #nextMemory(): Buffer {
+    if (this.#isMemoryHeld) this.#memory = createReadBuffer();
+    this.#isMemoryHeld = false;
+    return this.#memory;
   }
 
   get isIdle(): boolean {
@@ -165,7 +175,10 @@ export class UpstreamConnection implements DeadlineHolder {
 
   #onData(bytes: Buffer): void {
     if (this.#state === 'busy' || this.#state === 'discarding') this.#read(bytes);
-    else if (this.#state === 'tunnel') this.#tunnel?.onUpstreamData(bytes);
+    else if (this.#state === 'tunnel') {
+      this.#isMemoryHeld = true;
+      this.#tunnel?.onUpstreamData(bytes);
+    }
     // Nobody asked: a late or a forged response. The next request must never meet it.
     else this.destroy();
   }
@@ -230,7 +243,10 @@ export class UpstreamConnection implements DeadlineHolder {
         this.destroy();
         return;
       }
-      if (ranges.length > 0) this.#sink?.onResponseBody(bytes, ranges, this.#reader.isDone);
+      if (ranges.length > 0) {
+        this.#isMemoryHeld = this.#sink !== null;
+        this.#sink?.onResponseBody(bytes, ranges, this.#reader.isDone);
+      }
       if (this.#isGone()) return;
     }
     if (this.#reader.isDone) this.#complete(at < bytes.length);
@@ -243,7 +259,7 @@ export class UpstreamConnection implements DeadlineHolder {
     for (;;) {
       const head = parseResponseHead(bytes, at, bytes.length, this.#isHeadRequest, RESPONSE_LIMITS);
       if (head === null) {
-        if (at < bytes.length) this.#pending = at === 0 ? bytes : bytes.subarray(at);
+        if (at < bytes.length) this.#pending = Buffer.from(bytes.subarray(at));
         return -1;
       }
       if (head.kind === 'fault') {
@@ -266,7 +282,7 @@ export class UpstreamConnection implements DeadlineHolder {
     this.#informational += 1;
     if (head.status === 101) {
       if (this.#wantedUpgrade === null || head.upgrade !== this.#wantedUpgrade) this.#fail('protocol_error');
-      else this.#sink?.onSwitched(head, bytes.subarray(at));
+      else this.#sink?.onSwitched(head, Buffer.from(bytes.subarray(at)));
       return false;
     }
     if (this.#informational > MAX_INFORMATIONAL) {
