@@ -2,7 +2,7 @@
 // machine. Proxies on core 0, load and origins on core 1; the proxies take turns within each round, so that noise hits all
 // alike. Prints, writes bench/results/latest.json and docs/benchmarks.md, and asserts nothing.
 //
-//   node bench/main.ts [--quick] [--only NAME,…] [--workloads NAME,…] [--rounds N] [--seconds N] [--no-docs] [--cpu-prof DIR]
+//   node bench/main.ts [--quick] [--only NAME,…] [--workloads NAME,…] [--rounds N] [--seconds N] [--no-docs] [--cpu-prof DIR] [--against DIR]
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,6 +34,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     'no-docs': { type: 'boolean', default: false },
+    against: { type: 'string' },
     'cpu-prof': { type: 'string' },
   },
 });
@@ -46,9 +47,12 @@ const isWanted = (name: string) => wanted === null || wanted.includes(name);
 function chosenPeers(): Peer[] {
   const only = options.only?.split(',') ?? null;
   const profile = options['cpu-prof'];
-  const peers = allPeers(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]);
+  const peers = allPeers(
+    profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
+    options.against ?? null,
+  );
   return peers.filter(({ name, version }) => {
-    if (only !== null && !only.includes(name)) return false;
+    if (only !== null && !only.includes(name)) return false; // names as in the table
     if (version === null) console.log(`${name}: not installed, left out`);
     return version !== null;
   });
@@ -144,7 +148,7 @@ function publish(results: Results): void {
   const folder = fileURLToPath(new URL('results/', import.meta.url));
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'latest.json'), `${JSON.stringify(results, null, 1)}\n`);
-  const isWhole = options.only === undefined && wanted === null;
+  const isWhole = options.only === undefined && options.against === undefined && wanted === null;
   if (isWhole && !options['no-docs']) writeDocs(results);
 }
 

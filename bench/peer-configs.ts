@@ -57,6 +57,7 @@ http {
       proxy_pass http://payments;
       proxy_http_version 1.1;
       proxy_max_temp_file_size 0;
+      client_body_buffer_size 64k;
       proxy_set_header Connection "";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;

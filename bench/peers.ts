@@ -4,7 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, PROXY_CORE, startPinned, versionOf, waitForPort } from './machine.ts';
 import { agentConfig, agentPolicies, envoyConfig, haproxyConfig, nginxConfig } from './peer-configs.ts';
@@ -28,8 +28,11 @@ export interface RunningPeer {
   readonly process: ChildProcess;
 }
 
-export function allPeers(agentNodeArgs: readonly string[] = []): readonly Peer[] {
-  return [agentPeer(agentNodeArgs), nginxPeer(), haproxyPeer(), envoyPeer(), httpProxyPeer(), fastifyPeer()];
+/** @param against  folder of another checkout of this project, whose agent runs too; null for none */
+export function allPeers(agentNodeArgs: readonly string[], against: string | null): readonly Peer[] {
+  const own = agentPeer('outrigger', here('../'), agentNodeArgs);
+  const other = against === null ? [] : [agentPeer('other outrigger', resolve(against), agentNodeArgs)];
+  return [own, ...other, nginxPeer(), haproxyPeer(), envoyPeer(), httpProxyPeer(), fastifyPeer()];
 }
 
 export async function startPeer(peer: Peer, folder: string, origins: readonly number[]): Promise<RunningPeer> {
@@ -42,15 +45,15 @@ export async function startPeer(peer: Peer, folder: string, origins: readonly nu
   return { name: peer.name, port, pid: child.pid ?? 0, process: child };
 }
 
-function agentPeer(nodeArgs: readonly string[]): Peer {
-  const { version } = JSON.parse(readFileSync(here('../package.json'), 'utf8')) as { version: string };
+function agentPeer(name: string, root: string, nodeArgs: readonly string[]): Peer {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
-    name: 'outrigger',
+    name,
     version,
     command: async (home, port, origins) => {
       writeFileSync(join(home, 'policies.yaml'), agentPolicies());
       writeFileSync(join(home, 'agent.yaml'), agentConfig(port, await freePort(), origins));
-      return [process.execPath, ...nodeArgs, here('../bin/outrigger.mjs'), 'agent', '--config', 'agent.yaml'];
+      return [process.execPath, ...nodeArgs, join(root, 'bin/outrigger.mjs'), 'agent', '--config', 'agent.yaml'];
     },
   };
 }
