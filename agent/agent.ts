@@ -73,7 +73,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   // State: the one writer, and what is measured.
   const onFault = (err: unknown): void => log.logger.error({ err }, 'a listener of the mesh failed');
-  const mesh = new Mesh({ caller: service, clock, random, onEvent, onFault });
+  const mesh = new Mesh({ caller: service, self: config.service, clock, random, onEvent, onFault });
   const pools = new Pools({ clock });
   const metrics = new Metrics({
     clock,

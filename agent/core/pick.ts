@@ -1,22 +1,30 @@
-// Chooses the endpoint of one attempt. Pure but for two counters it owns: the number of picks and the round-robin cursor.
+// Chooses the endpoint of one attempt. Pure but for two counters it owns: the number of picks and the round-robin cursors.
 
 import type { Random } from '../clock.ts';
 import { drawByWeight, isTried } from './balance/draw.ts';
+import { pickByHash } from './balance/hash-table.ts';
 import { pickLeastLoaded } from './balance/least-loaded.ts';
-import { pickSmoothRoundRobin } from './balance/smooth-round-robin.ts';
-import type { EndpointView, ServiceView } from './snapshot.ts';
+import { pickRoundRobin } from './balance/smooth-round-robin.ts';
+import type { EndpointGroup, EndpointView, ServiceView } from './snapshot.ts';
+
+/** In place of a hash: the request has no key, or the policy asks for none. */
+export const NO_HASH = -1;
 
 /**
  * 1. A first attempt (nothing tried) goes to a probing endpoint that has no probe in flight, if there is one. beginAttempt
  *    marks the probe, so it must be called before the next pick. Retries never probe: they are to succeed.
- * 2. Otherwise the service's algorithm chooses from `view.pickable`, which in panic holds every endpoint, leaving out those
- *    tried. When all were tried, only the last one is left out; when there is but one, it is chosen again.
+ * 2. Of several groups (priority levels, zones) one is drawn by its share; with a hash, the key decides. When everything in it
+ *    was tried, the next group that has something untried takes over.
+ * 3. The service's algorithm chooses from the group, leaving out what was tried. When all was tried, only the last one is left
+ *    out; when there is but one, it is chosen again.
  *
- * Draws: random once; roundRobin never; peakEwma and leastRequest `choiceCount` times. None at all when a probe is sent or
- * when fewer than two endpoints are pickable. Allocates nothing, but for a retry after all were tried.
+ * Draws: one for the group when there are several and no hash; then random once; roundRobin never; ringHash and maglev once
+ * without a hash, else never; peakEwma and leastRequest `choiceCount` times. None at all when a probe is sent or when the
+ * group has fewer than two endpoints. Allocates nothing, but for a retry after all were tried.
  *
  * @param now    monotonic ms; averages are projected to it
  * @param tried  endpoints of the earlier attempts of this request, oldest first
+ * @param hash   32-bit hash of the request's key, or NO_HASH
  * @returns      null only when the service has no endpoint at all
  */
 export function pickEndpoint(
@@ -24,28 +32,50 @@ export function pickEndpoint(
   now: number,
   random: Random,
   tried: readonly EndpointView[],
+  hash = NO_HASH,
 ): EndpointView | null {
   view.stats.picks++;
   if (view.probing.length > 0 && tried.length === 0) {
     for (const candidate of view.probing) if (isOwedAProbe(candidate)) return candidate;
   }
-  const { pickable } = view;
-  if (pickable.length < 2) return pickable[0] ?? null;
-  const avoided = hasUntried(pickable, tried) ? tried : tried.slice(-1);
+  const avoided = hasUntried(view.pickable, tried) ? tried : tried.slice(-1);
+  const group = view.groups.length < 2 ? view.groups[0] : chooseGroup(view, avoided, random, hash);
+  if (group === undefined) return null;
+  if (group.views.length < 2) return group.views[0] ?? null;
   switch (view.policy.loadBalancer.policy) {
     case 'peakEwma':
     case 'leastRequest':
-      return pickLeastLoaded(view, avoided, now, random);
+      return pickLeastLoaded(view, group, avoided, now, random);
     case 'roundRobin':
-      return pickSmoothRoundRobin(pickable, avoided);
+      return pickRoundRobin(view, group, avoided);
+    case 'ringHash':
+    case 'maglev':
+      if (hash !== NO_HASH) return pickByHash(view, group, hash, avoided);
+      return group.views[drawByWeight(group, avoided, -1, random)] ?? null;
     case 'random':
-      return pickable[drawByWeight(view, avoided, -1, random)] ?? null;
+      return group.views[drawByWeight(group, avoided, -1, random)] ?? null;
   }
 }
 
 /** State and verdict are read live: a snapshot pinned earlier may still list an endpoint whose probe has ended. */
 function isOwedAProbe({ stats }: EndpointView): boolean {
   return stats.state === 'probing' && !stats.isProbeInFlight && stats.probeVerdict === 'none';
+}
+
+function chooseGroup(
+  { groups, groupShares }: ServiceView,
+  avoided: readonly EndpointView[],
+  random: Random,
+  hash: number,
+): EndpointGroup | undefined {
+  const hit = hash === NO_HASH ? random() : hash / 2 ** 32;
+  let at = 0;
+  while (at < groups.length - 1 && hit >= (groupShares[at] ?? 1)) at++;
+  for (let step = 0; avoided.length > 0 && step < groups.length; step++) {
+    const group = groups[(at + step) % groups.length];
+    if (group !== undefined && hasUntried(group.views, avoided)) return group;
+  }
+  return groups[at];
 }
 
 function hasUntried(pickable: readonly EndpointView[], tried: readonly EndpointView[]): boolean {

@@ -43,6 +43,8 @@ export interface EndpointStats {
   ejectionMultiplier: number;
   /** Monotonic ms up to which quiet intervals have been taken off the multiplier. */
   quietSince: number;
+  /** Monotonic ms at which it joined a service that was being served already; -1 = there from the start. */
+  joinedAt: number;
   /** Monotonic ms of the last reinstatement, 0 if never ejected. */
   reinstatedAt: number;
   /** One probe at a time while `probing`. */
@@ -77,6 +79,7 @@ export function createEndpointStats(id: string): EndpointStats {
     ejectedUntil: 0,
     ejectionMultiplier: 0,
     quietSince: 0,
+    joinedAt: -1,
     reinstatedAt: 0,
     isProbeInFlight: false,
     probeVerdict: 'none',

@@ -68,6 +68,8 @@ export function diffMembership(
   }
   function view(endpoint: Endpoint, known: EndpointView | undefined): EndpointView {
     const stats = known?.stats ?? leavers.takeBack(endpoint.id, now) ?? createEndpointStats(endpoint.id);
+    // Where all are new at once nobody is there to carry the rest of the load: no warm-up.
+    if (known === undefined) stats.joinedAt = former.length > 0 ? now : -1;
     return Object.freeze({ endpoint: freezeEndpoint(endpoint), stats });
   }
   let left = 0;

@@ -6,7 +6,9 @@ import { planService } from '#contract/policy/plan.ts';
 import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { EndpointSet } from '../core/endpoint.ts';
-import type { MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
+import { countByZone, type ViewContext } from '../core/groups.ts';
+import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
+import { chooseSubset } from '../core/subset.ts';
 import { createServiceStats, createServiceView } from '../core/view.ts';
 import { keepIfSame, parsePush } from './documents.ts';
 import { createInboundView, type InboundTarget } from './inbound.ts';
@@ -18,6 +20,8 @@ import { nextSweepAt, sweepService } from './sweeper.ts';
 export interface MeshOptions {
   /** Service that this agent stands beside; policies and intentions are read from its side. */
   readonly caller: string;
+  /** Which of the service's agents this is, for subsets, and where it runs. By default nameless and in no zone. */
+  readonly self?: { readonly id: string; readonly zone: string | null };
   readonly clock: Clock;
   readonly random: Random;
   readonly onEvent: (event: MeshEvent) => void;
@@ -28,6 +32,8 @@ export interface MeshOptions {
 /** What is known of one service between two builds of its view. */
 interface ServiceRecord {
   plan: ServicePlan;
+  /** All that discovery told; the view has a subset of them when the policy says so. */
+  readonly members: readonly EndpointView[];
   view: ServiceView;
   /** Monotonic ms; sweep() leaves the service alone before. */
   sweepAt: number;
@@ -35,6 +41,7 @@ interface ServiceRecord {
 
 export class Mesh {
   readonly #caller: string;
+  readonly #self: { readonly id: string; readonly zone: string | null };
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #publisher: Publisher;
@@ -46,7 +53,15 @@ export class Mesh {
   #documents: readonly PolicyDocument[] = [];
   #snapshot: MeshSnapshot = Object.freeze({ generation: 0, policyVersion: 0, services: new Map() });
 
-  constructor({ caller, clock, random, onEvent, onFault = throwLater }: MeshOptions) {
+  constructor({
+    caller,
+    self = { id: caller, zone: null },
+    clock,
+    random,
+    onEvent,
+    onFault = throwLater,
+  }: MeshOptions) {
+    this.#self = self;
     this.#caller = caller;
     this.#clock = clock;
     this.#random = random;
@@ -63,13 +78,15 @@ export class Mesh {
     const service = set.service.toLowerCase();
     const former = this.#records.get(service);
     const now = this.#clock.now();
-    const membership = diffMembership(former?.view.endpoints ?? [], set, this.#leavers, now);
+    const membership = diffMembership(former?.members ?? [], set, this.#leavers, now);
     if (former !== undefined && !membership.isChanged) return;
     const plan = former?.plan ?? this.#plan(service, null);
-    const view = createServiceView(plan, membership.views, this.#statsOf(service, plan));
-    this.#records.set(service, { plan, view, sweepAt: nextSweepAt(view, now) });
+    const members = membership.views;
+    const view = this.#build(plan, members, former?.view ?? null);
+    this.#records.set(service, { plan, members, view, sweepAt: nextSweepAt(view, now) });
     const epochMs = this.#clock.epochMs();
     const events = [membershipEvent(service, membership, epochMs), panicEvent(former?.view ?? null, view, epochMs)];
+    if (service === this.#caller) this.#respread();
     this.#publish(events);
   }
 
@@ -79,7 +96,7 @@ export class Mesh {
     const record = this.#records.get(service);
     if (record === undefined) return;
     const now = this.#clock.now();
-    for (const { stats } of record.view.endpoints) this.#leavers.keep(stats, now);
+    for (const { stats } of record.members) this.#leavers.keep(stats, now);
     this.#records.delete(service);
     if (record.view.stats.inFlight === 0) this.#serviceStats.delete(service);
     this.#publish([]);
@@ -104,9 +121,9 @@ export class Mesh {
     for (const [service, record] of this.#records) {
       const plan = this.#plan(service, record.plan);
       if (plan === record.plan) continue;
-      const view = createServiceView(plan, record.view.endpoints, this.#statsOf(service, plan));
+      const view = this.#build(plan, record.members, record.view);
       events.push(panicEvent(record.view, view, epochMs));
-      this.#records.set(service, { plan, view, sweepAt: this.#clock.now() });
+      this.#records.set(service, { ...record, plan, view, sweepAt: this.#clock.now() });
     }
     for (const [service, inbound] of this.#inbound) this.#renewInbound(service, inbound);
     this.#publish(events, version);
@@ -145,10 +162,14 @@ export class Mesh {
     return this.#publisher.subscribe(listener);
   }
 
-  /** Backends that the rules of known services name, each once, in order: they must be discovered too. */
+  /**
+   * Services that must be discovered too, each once, in order: backends that rules name, and the agent's own where zones count
+   * (it says how the callers are spread).
+   */
   wantedServices(): string[] {
     const wanted = new Set<string>();
     for (const { plan } of this.#records.values()) {
+      if (this.#isByZone(plan)) wanted.add(this.#caller);
       for (const { backends } of plan.rules) for (const { service } of backends) wanted.add(service);
     }
     return [...wanted].sort();
@@ -187,13 +208,36 @@ export class Mesh {
   #sweepRecord(record: ServiceRecord, now: number, events: (MeshEvent | null)[]): boolean {
     const { plan, view } = record;
     const epochMs = this.#clock.epochMs();
-    const isChanged = sweepService(view, { now, epochMs, random: this.#random }, events);
+    const isSwept = sweepService(view, { now, epochMs, random: this.#random }, events);
+    const isChanged = isSwept || view.warmUntil >= 0;
     if (isChanged) {
-      record.view = createServiceView(plan, view.endpoints, view.stats);
+      record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view));
       events.push(panicEvent(view, record.view, epochMs));
     }
-    record.sweepAt = nextSweepAt(view, now);
+    record.sweepAt = nextSweepAt(record.view, now);
     return isChanged;
+  }
+
+  #build(plan: ServicePlan, members: readonly EndpointView[], former: ServiceView | null): ServiceView {
+    const endpoints = chooseSubset(members, plan.policy.loadBalancer, this.#self.id);
+    const stats = this.#statsOf(plan.service, plan);
+    return createServiceView(plan, endpoints, stats, this.#context(this.#clock.now(), former));
+  }
+
+  #context(now: number, former: ServiceView | null): ViewContext {
+    const callers = countByZone(this.#records.get(this.#caller)?.members ?? []);
+    return { now, zone: this.#self.zone, callers, former };
+  }
+
+  #isByZone({ policy, service }: ServicePlan): boolean {
+    return policy.loadBalancer.zoneAware.isEnabled && this.#self.zone !== null && service !== this.#caller;
+  }
+
+  /** The callers have moved: what goes to which zone is to be divided anew. */
+  #respread(): void {
+    for (const record of this.#records.values()) {
+      if (this.#isByZone(record.plan)) record.view = this.#build(record.plan, record.members, record.view);
+    }
   }
 
   #publish(events: readonly (MeshEvent | null)[], policyVersion = this.#snapshot.policyVersion): void {

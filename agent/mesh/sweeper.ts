@@ -5,6 +5,7 @@ import type { Random } from '../clock.ts';
 import { applyDecision } from '../core/outlier/apply.ts';
 import { type Decision, decideSweep } from '../core/outlier/sweep.ts';
 import type { ServiceView } from '../core/snapshot.ts';
+import { warmUpStepMs } from '../core/warm-up.ts';
 
 export interface SweepMoment {
   readonly now: number;
@@ -23,12 +24,13 @@ export function sweepService(view: ServiceView, moment: SweepMoment, events: (Me
 }
 
 /**
- * When the service has to be looked at without being asked: the earliest end of an ejection, the end of a quiet interval, and
- * in any case after the policy's interval, for endpoints that only the ceiling kept.
+ * When the service has to be looked at without being asked: the earliest end of an ejection, the end of a quiet interval, the
+ * next step of a warm-up, and in any case after the policy's interval, for endpoints that only the ceiling kept.
  */
-export function nextSweepAt({ endpoints, policy }: ServiceView, now: number): number {
+export function nextSweepAt({ endpoints, policy, warmUntil }: ServiceView, now: number): number {
   const { intervalMs } = policy.outlierDetection;
   let at = now + intervalMs;
+  if (warmUntil >= 0) at = Math.min(at, now + warmUpStepMs(policy.loadBalancer.slowStart));
   for (const { stats } of endpoints) {
     if (stats.state === 'ejected' && stats.ejectedUntil < at) at = stats.ejectedUntil;
     else if (stats.ejectionMultiplier > 0 && stats.quietSince + intervalMs < at && stats.state === 'serving') {

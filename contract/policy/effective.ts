@@ -4,6 +4,7 @@
 import type { Sections } from '../schema/sections-schema.ts';
 import { WRITTEN_POLICY_SCHEMAS } from '../schema/written.ts';
 import { parseDuration, parseRate } from '../text/durations.ts';
+import { explainBalancer, toBalancer } from './balancer.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
 
 /** Settings of one document, or of a part of it. */
@@ -45,10 +46,7 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
     return { value: read(sections) as T, from }; // the default layer says every value
   };
   const explained: ExplainedPolicy = {
-    loadBalancer: {
-      policy: last((s) => s.loadBalancer?.policy),
-      choiceCount: last((s) => s.loadBalancer?.choiceCount),
-    },
+    loadBalancer: explainBalancer(last),
     timeouts: {
       connect: last((s) => s.timeouts?.connect),
       request: last((s) => s.timeouts?.request),
@@ -116,7 +114,7 @@ export function toEffective({
   exposeEndpoint,
 }: ExplainedPolicy): EffectivePolicy {
   return deepFreeze({
-    loadBalancer: { policy: loadBalancer.policy.value, choiceCount: loadBalancer.choiceCount.value },
+    loadBalancer: toBalancer(loadBalancer),
     timeouts: {
       connectMs: milliseconds(timeouts.connect),
       requestMs: milliseconds(timeouts.request),

@@ -18,6 +18,8 @@ type PermissionSpec = NonNullable<SourceSpec['permissions']>[number];
 export const POLICY_RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['attemptWithinRequest', (value) => attemptWithinRequest(value as NonNullable<Sections['timeouts']>)],
   ['baseWithinMaxEjection', (value) => baseWithinMaxEjection(value as NonNullable<Sections['outlierDetection']>)],
+  ['oneChoice', (value) => oneChoice(value as Readonly<Record<string, unknown>>)],
+  ['balanceFactorAboveMean', (value) => balanceFactorAboveMean(value as NonNullable<Sections['loadBalancer']>)],
   ['headerNamedOnce', (value) => headerNamedOnce(value as ModifierSpec)],
   ['filterMatchesType', (value) => filterMatchesType(value as FilterSpec)],
   ['givenNamesApart', (value) => givenNamesApart(value as readonly RouteRuleSpec[])],
@@ -43,6 +45,20 @@ function baseWithinMaxEjection(section: NonNullable<Sections['outlierDetection']
   const { baseEjectionTime: base, maxEjectionTime: max } = section;
   if (base === undefined || max === undefined || (parseDuration(max) ?? 0) >= (parseDuration(base) ?? 0)) return [];
   return [inconsistent('maxEjectionTime', `must be at least baseEjectionTime (${base}), found ${max}`)];
+}
+
+/** A list entry that is one of several things. Its schema has the choices as optional keys. */
+function oneChoice(value: Readonly<Record<string, unknown>>): Problem[] {
+  const [first, second] = Object.keys(value);
+  if (first === undefined) return [{ code: 'OTR_MISSING', path: '', message: 'must have one key, found none' }];
+  return second === undefined ? [] : [inconsistent(second, `must not be there beside ${first}`)];
+}
+
+/** Below the mean not even an even spread would fit. */
+function balanceFactorAboveMean({ hashBalanceFactor: factor = 0 }: NonNullable<Sections['loadBalancer']>): Problem[] {
+  if (factor === 0 || factor >= 100) return [];
+  const message = `must be 0 or at least 100, found ${factor}`;
+  return [{ code: 'OTR_RANGE', path: 'hashBalanceFactor', message }];
 }
 
 function headerNamedOnce({ set = [], add = [], remove = [] }: ModifierSpec): Problem[] {

@@ -1,5 +1,7 @@
 // The shapes that a policy takes after parsing. The schemas that check what people write are in policy-schema.ts.
 
+import type { BalancerSettings } from './balancer.ts';
+
 /** The four kinds of policy document. */
 export const POLICY_KINDS = ['MeshDefaults', 'ServicePolicy', 'HTTPRoute', 'ServiceIntentions'] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
@@ -8,7 +10,7 @@ export type PolicyKind = (typeof POLICY_KINDS)[number];
 export type PolicyId = `${PolicyKind}/${string}`;
 
 /** Balancing algorithms by the name that policies use. */
-export const BALANCER_POLICIES = ['peakEwma', 'roundRobin', 'leastRequest', 'random'] as const;
+export const BALANCER_POLICIES = ['peakEwma', 'roundRobin', 'leastRequest', 'random', 'ringHash', 'maglev'] as const;
 export type BalancerPolicy = (typeof BALANCER_POLICIES)[number];
 
 /** Conditions under which an attempt may be repeated. A status is written as a string: `"503"`. */
@@ -20,11 +22,7 @@ export type RetryCondition = (typeof RETRY_CONDITIONS)[number];
  * Durations are milliseconds, percents integers 0–100. Frozen; compared by identity on the request path.
  */
 export interface EffectivePolicy {
-  readonly loadBalancer: {
-    readonly policy: BalancerPolicy;
-    /** Endpoints drawn per pick by peakEwma and leastRequest. */
-    readonly choiceCount: number;
-  };
+  readonly loadBalancer: BalancerSettings;
   readonly timeouts: {
     /** Opening a connection to an endpoint. */
     readonly connectMs: number;

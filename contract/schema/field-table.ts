@@ -67,7 +67,7 @@ function valuesOf(schema: JsonSchema): string {
   if (schema.const !== undefined) return `\`${String(schema.const)}\``;
   if (schema.enum !== undefined) return schema.enum.map((word) => `\`${String(word)}\``).join(', ');
   const { minimum, maximum, minItems = 0, maxItems } = schema;
-  if (schema.type === 'integer') return `${minimum}–${maximum}`;
+  if (schema.type === 'integer' || schema.type === 'number') return `${minimum}–${maximum}`;
   if (schema.type === 'array') return `list of ${minItems}–${maxItems}`;
   if (schema.pattern === DURATION_PATTERN) return `${schema['x-min']}–${schema['x-max']}`;
   if (schema.type === 'object') return 'mapping';

@@ -2,26 +2,12 @@
 // has an effect in this version.
 
 import { type Static, Type } from 'typebox';
-import { BALANCER_POLICIES, RETRY_CONDITIONS } from '../policy/policy.ts';
-import { CLOSED, checked, count, duration, flag, notes, rate, word } from './schema-fields.ts';
+import { RETRY_CONDITIONS } from '../policy/policy.ts';
+import { LoadBalancer } from './balancer-schema.ts';
+import { CLOSED, checked, count, duration, flag, notes, rate } from './schema-fields.ts';
 
 const STATUS_PATTERN = '^(409|429|5[0-9]{2})$';
 const CONDITIONS_EXPECTED = `${RETRY_CONDITIONS.join(', ')} or a status in quotes: "409", "429", "500" to "599"`;
-
-const LoadBalancer = Type.Object(
-  {
-    policy: word('peakEwma', BALANCER_POLICIES, {
-      means: 'How an endpoint is picked for an attempt.',
-      elsewhere: 'Envoy lb_policy, Istio loadBalancer.simple, Consul LoadBalancer.Policy',
-    }),
-    choiceCount: count(2, 2, 8, {
-      means: 'Endpoints drawn for each pick by peakEwma and leastRequest; the cheapest is taken.',
-      larger: 'more agents agree on the same best endpoint and crowd it',
-      elsewhere: 'Envoy choice_count, Consul LeastRequestConfig.ChoiceCount',
-    }),
-  },
-  CLOSED,
-);
 
 const Timeouts = Type.Object(
   {

@@ -49,10 +49,11 @@ function createMesh(): Mesh {
   return new Mesh({ caller: 'orders', clock: new VirtualClock(), random: seededRandom(1), onEvent: () => {} });
 }
 
-/** Everything a request can see, but for measurement. */
+/** Everything a request can see, but for measurement; how far a joiner has warmed up is measurement too. */
 function visible({ policyVersion, services }: MeshSnapshot): unknown {
-  const entries = [...services.values()].map(({ stats: _, ...view }) => ({
+  const entries = [...services.values()].map(({ stats: _, warmUntil: _until, ...view }) => ({
     ...view,
+    groups: view.groups.map(({ priority, zone, views }) => [priority, zone, views.map(({ endpoint }) => endpoint.id)]),
     endpoints: view.endpoints.map(({ endpoint }) => endpoint),
     pickable: view.pickable.map(({ endpoint }) => endpoint.id),
     probing: view.probing.map(({ endpoint }) => endpoint.id),

@@ -1,7 +1,7 @@
 // Drawing endpoints by weight from those an attempt has not tried. Allocates nothing; each function says how often it draws.
 
 import type { Random } from '../../clock.ts';
-import type { EndpointView, ServiceView } from '../snapshot.ts';
+import type { EndpointGroup, EndpointView } from '../snapshot.ts';
 
 /** Compared by statistics, which are the same object in every snapshot. */
 export function isTried(view: EndpointView, tried: readonly EndpointView[]): boolean {
@@ -10,7 +10,7 @@ export function isTried(view: EndpointView, tried: readonly EndpointView[]): boo
 }
 
 /**
- * Position in `pickable` of one endpoint at random in proportion to the weights; -1 when every one is excluded. Draws exactly
+ * Position in the group of one endpoint at random in proportion to the weights; -1 when every one is excluded. Draws exactly
  * once.
  *
  * Nothing tried, the normal case: constant time with equal weights, else O(log endpoints). O(endpoints) for a retry.
@@ -19,14 +19,14 @@ export function isTried(view: EndpointView, tried: readonly EndpointView[]): boo
  * @param except  position of one more that must not come, or -1
  */
 export function drawByWeight(
-  view: ServiceView,
+  group: EndpointGroup,
   tried: readonly EndpointView[],
   except: number,
   random: Random,
 ): number {
-  if (tried.length > 0) return drawUntried(view.pickable, tried, except, random);
-  if (view.hasEqualWeights) return drawEvenly(view.pickable.length, except, random);
-  return drawCumulative(view.cumulativeWeights, except, random);
+  if (tried.length > 0) return drawUntried(group, tried, except, random);
+  if (group.hasEqualWeights) return drawEvenly(group.views.length, except, random);
+  return drawCumulative(group.cumulativeWeights, except, random);
 }
 
 /** Positions from the excluded one on move up by one, so every other endpoint keeps the same chance. */
@@ -56,21 +56,21 @@ function drawCumulative(cumulative: readonly number[], except: number, random: R
 }
 
 function drawUntried(
-  pickable: readonly EndpointView[],
+  { views, weights }: EndpointGroup,
   tried: readonly EndpointView[],
   except: number,
   random: Random,
 ): number {
   let total = 0;
-  for (const [at, view] of pickable.entries()) {
-    if (at !== except && !isTried(view, tried)) total += view.endpoint.weight;
+  for (const [at, view] of views.entries()) {
+    if (at !== except && !isTried(view, tried)) total += weights[at] ?? 0;
   }
   let left = random() * total;
   let chosen = -1;
-  for (const [at, view] of pickable.entries()) {
+  for (const [at, view] of views.entries()) {
     if (at === except || isTried(view, tried)) continue;
     chosen = at;
-    left -= view.endpoint.weight;
+    left -= weights[at] ?? 0;
     if (left < 0) break;
   }
   return chosen;

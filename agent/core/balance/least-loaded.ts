@@ -2,7 +2,7 @@
 
 import type { Random } from '../../clock.ts';
 import { cost, isWorthATry } from '../ewma.ts';
-import type { EndpointView, ServiceView } from '../snapshot.ts';
+import type { EndpointGroup, EndpointView, ServiceView } from '../snapshot.ts';
 import { drawByWeight } from './draw.ts';
 
 /**
@@ -19,6 +19,9 @@ const TRY_EVERY = 8;
  * alike, and load decides when they are not. Every draw after the first leaves out the best so far; with two choices that is
  * drawing without replacement.
  *
+ * An endpoint held below its weight (warming up) wins as a later draw only against a penalised one: it is idle and would
+ * otherwise win every comparison, which is the rush that warm-up is to prevent. So its share never exceeds its weight's.
+ *
  * Load is cost() of ewma.ts for peakEwma and 1 + inFlight / share for leastRequest, share = weight / mean weight.
  *
  * @param now     monotonic ms
@@ -28,6 +31,7 @@ const TRY_EVERY = 8;
  */
 export function pickLeastLoaded(
   view: ServiceView,
+  group: EndpointGroup,
   tried: readonly EndpointView[],
   now: number,
   random: Random,
@@ -37,17 +41,18 @@ export function pickLeastLoaded(
   const margin = isByLatency ? CLEARLY_CHEAPER : 1;
   // A retry is to succeed: it tries nothing out.
   const isTryingOut = isByLatency && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
-  let bestAt = drawByWeight(view, tried, -1, random);
-  let best = view.pickable[bestAt];
+  let bestAt = drawByWeight(group, tried, -1, random);
+  let best = group.views[bestAt];
   if (best === undefined) return null;
-  let bestLoad = loadOf(best, view, isByLatency, now);
+  let bestLoad = loadAt(group, bestAt, isByLatency, now);
   let toTry: EndpointView | null = isTryingOut && isWorthATry(best.stats, now) ? best : null;
   for (let draw = 1; draw < choiceCount; draw++) {
-    const at = drawByWeight(view, tried, bestAt, random);
-    const other = view.pickable[at];
+    const at = drawByWeight(group, tried, bestAt, random);
+    const other = group.views[at];
     if (other === undefined) continue;
     if (isTryingOut && isWorthATry(other.stats, now)) toTry = other;
-    const load = loadOf(other, view, isByLatency, now);
+    if (isHeldBack(group, at) && best.stats.penaltyMs === 0) continue;
+    const load = loadAt(group, at, isByLatency, now);
     if (load < bestLoad * margin) {
       bestAt = at;
       best = other;
@@ -57,7 +62,13 @@ export function pickLeastLoaded(
   return toTry ?? best;
 }
 
-function loadOf({ endpoint, stats }: EndpointView, view: ServiceView, isByLatency: boolean, now: number): number {
-  const share = endpoint.weight / view.meanWeight;
+function isHeldBack({ views, weights }: EndpointGroup, at: number): boolean {
+  return (weights[at] ?? 0) < (views[at]?.endpoint.weight ?? 0);
+}
+
+function loadAt({ views, weights, meanWeight }: EndpointGroup, at: number, isByLatency: boolean, now: number): number {
+  const stats = views[at]?.stats;
+  if (stats === undefined) return Number.POSITIVE_INFINITY;
+  const share = (weights[at] ?? 1) / meanWeight;
   return isByLatency ? cost(stats, now, share) : 1 + stats.inFlight / share;
 }

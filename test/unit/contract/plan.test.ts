@@ -17,7 +17,16 @@ const route = (name: string, rules: unknown[]) =>
 
 t.test('the defaults are those that were agreed', async (t) => {
   t.same(DEFAULT_POLICY, {
-    loadBalancer: { policy: 'peakEwma', choiceCount: 2 },
+    loadBalancer: {
+      policy: 'peakEwma',
+      choiceCount: 2,
+      slowStart: { windowMs: 30_000, minWeightPercent: 10, aggression: 1 },
+      hashOn: [],
+      hashBalanceFactor: 0,
+      zoneAware: { isEnabled: false, minHosts: 2 },
+      failover: [],
+      subsetSize: 0,
+    },
     timeouts: { connectMs: 1_000, requestMs: 15_000, backendRequestMs: 5_000, idleMs: 60_000 },
     retries: {
       attempts: 1,
