@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { EndpointState } from '#contract/frames.ts';
 import { nearest } from '#contract/text/suggest.ts';
 import { type ApiOptions, withApiOptions } from './api.ts';
-import { endpointName, readReport, readService, readServices } from './fleet.ts';
+import { endpointName, readAgents, readReport, readService, readServices } from './fleet.ts';
 import {
   type Column,
   formatMs,
@@ -58,8 +58,11 @@ export function addEndpointsCommand(program: Command, terminal: Terminal): void 
         if (options.watch !== true && rows.some(({ state }) => state === 'ejected')) {
           terminal.exitCode = EXIT.problemFound;
         }
+        const watchers = rows.length > 0 ? 0 : await countWatchers(service, options);
         return renderResult(options.output, rows, () =>
-          renderEndpoints(service, rows, terminal, options.output === 'wide'),
+          rows.length === 0
+            ? describeNone(service, watchers)
+            : renderEndpoints(rows, terminal, options.output === 'wide'),
         );
       });
     });
@@ -94,13 +97,19 @@ async function readAgentRows(name: string, agentId: string, options: ApiOptions)
   return seen.endpoints.map((endpoint) => ({ ...endpoint, agents: [agentId], knownTo: 1 }));
 }
 
-export function renderEndpoints(
-  service: string,
-  rows: readonly EndpointRow[],
-  terminal: Terminal,
-  isWide: boolean,
-): string {
-  if (rows.length === 0) return `${service} has no endpoints: nothing is registered by that name\n`;
+/** Agents that look for endpoints of the service. */
+async function countWatchers(name: string, options: ApiOptions): Promise<number> {
+  const agents = await readAgents(options);
+  return agents.filter(({ discovery }) => discovery.some(({ service }) => service === name.toLowerCase())).length;
+}
+
+/** Endpoints are known through callers only: a service that nobody calls may well be registered. */
+export function describeNone(service: string, watchers: number): string {
+  if (watchers === 0) return `no agent calls ${service}, so nobody watches its endpoints\n`;
+  return `${service} has no endpoints: nothing healthy is registered by that name\n`;
+}
+
+export function renderEndpoints(rows: readonly EndpointRow[], terminal: Terminal, isWide: boolean): string {
   const reasons = rows.flatMap(({ reason }) => (reason === null ? [] : [`${paint(terminal, 'yellow', reason)}\n`]));
   const table = formatTable(columnsAt(terminal.epochMs()), rows, terminal, isWide);
   return reasons.length === 0 ? table : `${table}\n${reasons.join('')}`;

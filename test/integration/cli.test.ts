@@ -212,5 +212,11 @@ t.test('endpoints shows the state of each endpoint and the sentence of an ejecti
   t.match(all.out, /payments-3 +10\.0\.0\.8:7001 +1 +ejected .* in \d+\.\d s +6 +orders-1\n/);
   t.match(all.out, /\n\npayments-3@10\.0\.0\.8:7001 ejected 5 s \(1st time\): 5 consecutive 500\n$/);
   t.match(await world.run('endpoints', 'payments', '--agent', 'orders-2'), { code: 0, out: /payments-3 .* serving/ });
+  const own = await world.run('endpoints', 'orders');
+  t.same(
+    [own.code, own.out],
+    [0, 'no agent calls orders, so nobody watches its endpoints\n'],
+    'which says nothing of orders',
+  );
   t.match(await world.run('endpoints', 'paymnets'), { code: 1, err: /next .*outrigger endpoints payments/ });
 });

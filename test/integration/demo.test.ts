@@ -73,7 +73,7 @@ async function until(condition: () => boolean, deadlineMs: number): Promise<bool
 const NEEDS_PROC = process.platform === 'linux' ? {} : { skip: 'processes are counted through /proc' };
 
 t.test('demo --once keeps its promises and leaves nothing behind', { timeout: 110_000, ...NEEDS_PROC }, async (t) => {
-  const demo = startDemo(t, '--once', '--duration', '30s', '-o', 'json');
+  const demo = startDemo(t, '--once', '--duration', '20s', '-o', 'json');
   const code = await demo.exited();
   const line = demo.output().trimEnd().split('\n').at(-1) ?? '';
   const verdict = JSON.parse(line);
@@ -85,7 +85,7 @@ t.test('demo --once keeps its promises and leaves nothing behind', { timeout: 11
   );
   t.equal(code, verdict.broken.length === 0 ? 0 : 1);
   t.match(verdict, { ejected: ['payments-3'], reinstated: ['payments-3'], policy: { acknowledged: 7 } });
-  t.ok(verdict.sent > 2_500, `${verdict.sent} requests were sent`);
+  t.ok(verdict.sent > 1_650, `${verdict.sent} requests were sent`);
   t.same(demo.processes(), []);
   t.same(readdirSync(demo.folder), []);
 });
