@@ -22,6 +22,8 @@ export interface ScriptedConsul {
   play(script: Script): void;
   /** Destroys every open connection without an answer. */
   hangUp(): void;
+  /** From now on connections are refused. */
+  close(): void;
 }
 
 export async function startScriptedConsul(t: Teardown, script: Script): Promise<ScriptedConsul> {
@@ -58,6 +60,10 @@ export async function startScriptedConsul(t: Teardown, script: Script): Promise<
       current = next;
     },
     hangUp: () => server.closeAllConnections(),
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
   };
 }
 

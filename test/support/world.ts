@@ -29,14 +29,23 @@ export interface WorldOptions {
   readonly t: Teardown;
 }
 
+export interface AgentStart {
+  readonly service: string;
+  readonly id: string;
+  readonly appPort: number | null;
+  readonly upstreams?: readonly string[];
+  /** What is to be found there belongs to the test; by default a folder of its own. */
+  readonly stateDir?: string;
+  /** What the start waits for: `/ready`, or only `/live` where Consul is not there. Default ready. */
+  readonly until?: 'ready' | 'live';
+}
+
 /** An agent beside nothing (`appPort` null) or beside the application on `appPort`. */
-export async function startAgent(
-  world: WorldOptions,
-  options: { service: string; id: string; appPort: number | null; upstreams?: readonly string[] },
-): Promise<AgentProcess> {
+export async function startAgent(world: WorldOptions, options: AgentStart): Promise<AgentProcess> {
   const [outbound = 0, inbound = 0, admin = 0] = await freePorts(3);
   const folder = temporaryFolder(world.t);
   const configFile = join(folder, 'agent.json');
+  const { stateDir = join(folder, 'state') } = options;
   const config = {
     service: {
       name: options.service,
@@ -54,14 +63,13 @@ export async function startAgent(
     upstreams: (options.upstreams ?? []).map((service) => ({ service })),
     consul: { url: world.consulUrl },
     controlPlane: world.controlPlaneUrl === undefined ? false : { url: world.controlPlaneUrl },
-    stateDir: join(folder, 'state'),
+    stateDir,
     log: { level: 'info' },
   };
   writeFileSync(configFile, JSON.stringify(config));
   const start = async (): Promise<AgentProcess> => {
     const process = startNode(world.t, ['cli/main.ts', 'agent', '--config', configFile]);
-    await untilReady(admin, process);
-    const stateDir = join(folder, 'state');
+    await untilAnswering(`http://127.0.0.1:${admin}/${options.until ?? 'ready'}`, process);
     return { process, name: options.id, outbound, inbound, admin, stateDir, configFile, restart: start };
   };
   return start();
@@ -76,14 +84,14 @@ export async function startInstance(world: WorldOptions, service: string, id: st
   return { name: id, app, agent };
 }
 
-async function untilReady(adminPort: number, process: RunningProcess): Promise<void> {
+async function untilAnswering(url: string, process: RunningProcess): Promise<void> {
   await until(
     async () => {
       if (process.child.exitCode !== null) throw new Error(`the agent ended:\n${process.output()}`);
-      return (await fetchStatus(`http://127.0.0.1:${adminPort}/ready`)) === 200;
+      return (await fetchStatus(url)) === 200;
     },
     15_000,
-    () => `agent ready:\n${process.output()}`,
+    () => `${url}:\n${process.output()}`,
   );
 }
 
