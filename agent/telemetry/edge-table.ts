@@ -1,7 +1,8 @@
 // The edges that have series. Owns their bound: names can come from requests, so the table must not grow with them.
 
-import { EdgeCounters } from './edge.ts';
+import { EdgeCounters, SERIES_PER_EDGE } from './edge.ts';
 import type { Direction } from './metrics.ts';
+import type { SeriesBudget } from './series-budget.ts';
 
 /** The name that further edges are counted under. */
 export const OTHER = 'other';
@@ -14,6 +15,7 @@ const MAX_HALF_NAMED = 8;
  */
 export class EdgeTable {
   readonly #maxEdges: number;
+  readonly #budget: SeriesBudget;
   /** Nested, because a joined key would be a new string per request. */
   readonly #byDirection: Record<Direction, Map<string, Map<string, EdgeCounters>>> = {
     outbound: new Map(),
@@ -22,8 +24,9 @@ export class EdgeTable {
   readonly #departed = new Set<EdgeCounters>();
   #size = 0;
 
-  constructor(maxEdges: number) {
+  constructor(maxEdges: number, budget: SeriesBudget) {
     this.#maxEdges = maxEdges;
+    this.#budget = budget;
   }
 
   get(direction: Direction, source: string, destination: string): EdgeCounters {
@@ -32,13 +35,16 @@ export class EdgeTable {
       if (this.#departed.size > 0) this.#departed.delete(known);
       return known;
     }
-    if (this.#size < this.#maxEdges) return this.#add(direction, source, destination);
+    if (this.#size < this.#maxEdges && this.#budget.take(SERIES_PER_EDGE)) {
+      return this.#add(direction, source, destination);
+    }
+    this.#budget.fold();
     const folded: [string, string] = direction === 'outbound' ? [source, OTHER] : [OTHER, destination];
     const [foldedSource, foldedDestination] = this.#size < this.#maxEdges + MAX_HALF_NAMED ? folded : [OTHER, OTHER];
     return (
       this.#byDirection[direction].get(folded[0])?.get(folded[1]) ??
       this.#byDirection[direction].get(foldedSource)?.get(foldedDestination) ??
-      this.#add(direction, foldedSource, foldedDestination)
+      this.#addOther(direction, foldedSource, foldedDestination)
     );
   }
 
@@ -59,13 +65,22 @@ export class EdgeTable {
       this.#departed.delete(edge);
       const bySource = this.#byDirection[edge.direction];
       const table = bySource.get(edge.source);
-      if (table?.delete(edge.destination)) this.#size--;
+      if (table?.delete(edge.destination)) {
+        this.#size--;
+        this.#budget.give(SERIES_PER_EDGE + edge.seriesTaken);
+      }
       if (table?.size === 0) bySource.delete(edge.source);
     }
   }
 
+  /** An edge for the rest: there are a few at most, and they get their series even when none are left. */
+  #addOther(direction: Direction, source: string, destination: string): EdgeCounters {
+    this.#budget.overdraw(SERIES_PER_EDGE);
+    return this.#add(direction, source, destination);
+  }
+
   #add(direction: Direction, source: string, destination: string): EdgeCounters {
-    const edge = new EdgeCounters(direction, source, destination);
+    const edge = new EdgeCounters(direction, source, destination, this.#budget);
     const bySource = this.#byDirection[direction];
     const table = bySource.get(source) ?? new Map<string, EdgeCounters>();
     table.set(destination, edge);

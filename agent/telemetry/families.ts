@@ -1,17 +1,13 @@
-// The metric families of the agent: names, help and where each value is read. docs/metrics.md lists the same set; a test
+// The metric families of the agent but those of edges (edge-text.ts): names, help and where each value is read. docs/metrics.md lists the same set; a test
 // compares both. Reads counters and sources, writes nothing.
 
 import type { EndpointState } from '#contract/frames.ts';
 import type { EdgeCounters } from './edge.ts';
 import { type EdgeTable, OTHER } from './edge-table.ts';
-import { BUCKET_BOUNDS_SECONDS } from './histogram.ts';
 import type { MetricSources } from './metrics.ts';
 
 export interface Sample {
-  readonly metricName?: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Labels that many samples share; prom-client formats the object once. */
-  readonly sharedLabels?: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
@@ -33,39 +29,9 @@ export interface FamilyInputs {
 }
 
 const STATES: readonly EndpointState[] = ['serving', 'ejected', 'probing', 'draining'];
-const BOUND_LABELS = [...BUCKET_BOUNDS_SECONDS.map(String), '+Inf'].map((le) => ({ le }));
 
 export function families(inputs: FamilyInputs): Family[] {
-  return [...requestFamilies(inputs), ...attemptFamilies(inputs), ...meshFamilies(inputs), ...agentFamilies(inputs)];
-}
-
-function requestFamilies({ edges }: FamilyInputs): Family[] {
-  return [
-    {
-      name: 'outrigger_requests_total',
-      help: 'Requests that ended, by edge, class of the status sent and result (ok, or why the agent answered itself).',
-      type: 'counter',
-      samples: () =>
-        edges.all().flatMap((edge) => {
-          const sharedLabels = edgeLabels(edge);
-          return edge.requests().map(({ result, codeClass, count }) => {
-            return { labels: { code_class: codeClass, result }, sharedLabels, value: count };
-          });
-        }),
-    },
-    {
-      name: 'outrigger_request_duration_seconds',
-      help: 'Time from the request head to the end of the response.',
-      type: 'histogram',
-      samples: () => edges.all().flatMap(durationSamples),
-    },
-    {
-      name: 'outrigger_requests_in_flight',
-      help: 'Requests begun and not ended.',
-      type: 'gauge',
-      samples: () => edges.all().map((edge) => ({ labels: edgeLabels(edge), value: edge.inFlight })),
-    },
-  ];
+  return [...attemptFamilies(inputs), ...meshFamilies(inputs), ...agentFamilies(inputs)];
 }
 
 function attemptFamilies({ edges, ejections }: FamilyInputs): Family[] {
@@ -225,23 +191,6 @@ function agentFamilies({ sources, version }: FamilyInputs): Family[] {
       samples: () => [{ labels: { version, node_version: process.version }, value: 1 }],
     },
   ];
-}
-
-function durationSamples(edge: EdgeCounters): Sample[] {
-  const name = 'outrigger_request_duration_seconds';
-  const sharedLabels = edgeLabels(edge);
-  const buckets = edge.latency.cumulative().map((value, index) => {
-    return { metricName: `${name}_bucket`, labels: BOUND_LABELS[index] ?? { le: '+Inf' }, sharedLabels, value };
-  });
-  return [
-    ...buckets,
-    { metricName: `${name}_sum`, labels: {}, sharedLabels, value: edge.latency.sumMs / 1000 },
-    { metricName: `${name}_count`, labels: {}, sharedLabels, value: edge.latency.count },
-  ];
-}
-
-function edgeLabels({ direction, source, destination }: EdgeCounters): Record<string, string> {
-  return { direction, source, destination };
 }
 
 /** Destinations beyond the first `limit` share the series of `other`. */

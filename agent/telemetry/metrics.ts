@@ -1,17 +1,17 @@
-// What the agent counts. Recording (edge.ts) writes typed arrays; publishing (families.ts) reads them through a prom-client
-// registry. Must not be read by anything that decides.
+// What the agent counts. Recording (edge.ts) writes typed arrays; publishing (edge-text.ts, families.ts) reads them in slices
+// that traffic does not feel. Must not be read by anything that decides.
 
-import type { Metric } from 'prom-client';
-// Only the registry: the whole package brings cluster support, a push gateway and a tracing API, 60 ms of every start.
-import Registry from 'prom-client/lib/registry.js';
 import type { EdgeReport } from '#contract/frames.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { RequestResult } from '../core/reason.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import { EdgeTable, OTHER } from './edge-table.ts';
+import { EdgeText } from './edge-text.ts';
+import { formatSamples, header, Pacer } from './exposition.ts';
 import { type Family, families } from './families.ts';
 import { type ProcessFamily, processFamilies } from './process-metrics.ts';
+import { SeriesBudget } from './series-budget.ts';
 
 export type Direction = 'outbound' | 'inbound';
 
@@ -57,12 +57,21 @@ export interface MetricsOptions {
   readonly version?: string;
   /** Edges with their own series; further ones share the destination `other`. Default 256. */
   readonly maxEdges?: number;
+  /** Most series altogether. Default 10,000. */
+  readonly maxSeries?: number;
   readonly clock?: Clock;
 }
 
 /** One rendering serves every scrape within this time. */
 const CACHE_MS = 1000;
 const DEFAULT_MAX_EDGES = 256;
+const DEFAULT_MAX_SERIES = 10_000;
+/** Share of the series for what traffic names; the rest is for the gauges of destinations. */
+const TRAFFIC_SHARE = 0.8;
+/** Series of the process and the agent itself, and room for the few edges named `other`. */
+const FIXED_SERIES = 300;
+/** Gauges of one destination: connections 2, endpoints 4, panic, discovery age. */
+const GAUGES_PER_DESTINATION = 8;
 /** Ejection reasons that one destination tells apart; further ones count as `other`. */
 const MAX_EJECTION_REASONS = 16;
 const NO_SOURCES: MetricSources = {
@@ -78,7 +87,12 @@ const NO_SOURCES: MetricSources = {
 export class Metrics {
   readonly #edges: EdgeTable;
   readonly #ejections = new Map<string, Map<string, number>>();
-  readonly #registry = new Registry();
+  readonly #families: (Family | ProcessFamily)[];
+  readonly #edgeText = new EdgeText();
+  readonly #budget: SeriesBudget;
+  /** Of the former rendering. */
+  #series = 0;
+  #longestSliceMs = 0;
   readonly #clock: Clock;
   readonly #maxEdges: number;
   #process: { stop(): void } | null = null;
@@ -87,15 +101,17 @@ export class Metrics {
   constructor(options: MetricsOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxEdges = options.maxEdges ?? DEFAULT_MAX_EDGES;
-    this.#edges = new EdgeTable(this.#maxEdges);
+    const maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
+    this.#budget = new SeriesBudget(Math.floor(maxSeries * TRAFFIC_SHARE) - FIXED_SERIES);
+    this.#edges = new EdgeTable(this.#maxEdges, this.#budget);
     const inputs = {
       edges: this.#edges,
       sources: { ...NO_SOURCES, ...options.sources },
       version: options.version ?? 'unknown',
       ejections: this.#ejections,
-      maxDestinations: this.#maxEdges,
+      maxDestinations: Math.min(this.#maxEdges, Math.floor((maxSeries * (1 - TRAFFIC_SHARE)) / GAUGES_PER_DESTINATION)),
     };
-    for (const family of families(inputs)) register(this.#registry, family);
+    this.#families = [...families(inputs), ...this.#selfFamilies()];
   }
 
   /** The edge between two services, made at its first use. */
@@ -105,10 +121,12 @@ export class Metrics {
 
   /** An endpoint was ejected; the composition root calls this for each ejection event. */
   ejection(destination: string, reason: string): void {
-    const isKnown = this.#ejections.has(destination) || this.#ejections.size < this.#maxEdges;
-    const name = isKnown ? destination : OTHER;
+    const hasRoom = this.#ejections.size < this.#maxEdges && this.#budget.used < this.#budget.limit;
+    const name = this.#ejections.has(destination) || hasRoom ? destination : OTHER;
     const reasons = this.#ejections.get(name) ?? new Map<string, number>();
-    const word = reasons.has(reason) || reasons.size < MAX_EJECTION_REASONS ? reason : OTHER;
+    const isOwn = reasons.has(reason) || (reasons.size < MAX_EJECTION_REASONS && this.#budget.take(1));
+    const word = isOwn ? reason : OTHER;
+    if (name !== destination || !isOwn) this.#budget.fold();
     reasons.set(word, (reasons.get(word) ?? 0) + 1);
     this.#ejections.set(name, reasons);
   }
@@ -116,7 +134,10 @@ export class Metrics {
   /** Forgets the series of a destination that left the mesh, once no request is in flight there. */
   dropDestination(service: string): void {
     this.#edges.drop(service);
+    const reasons = this.#ejections.get(service);
+    if (reasons === undefined) return;
     this.#ejections.delete(service);
+    this.#budget.give(reasons.size - (reasons.has(OTHER) ? 1 : 0));
   }
 
   /** Prometheus text. One rendering is shared by all callers within a second, so a flood of scrapes costs one. */
@@ -125,7 +146,7 @@ export class Metrics {
     if (this.#rendered !== null && now - this.#rendered.at < CACHE_MS) return this.#rendered.text;
     this.#watchProcess();
     this.#edges.prune();
-    const text = this.#registry.metrics();
+    const text = this.#render();
     const rendered = { at: now, text };
     this.#rendered = rendered;
     text.catch(() => {
@@ -133,6 +154,44 @@ export class Metrics {
       if (this.#rendered === rendered) this.#rendered = null;
     });
     return text;
+  }
+
+  async #render(): Promise<string> {
+    const pacer = new Pacer();
+    const { parts, series: ofEdges } = await this.#edgeText.render(this.#edges.all(), pacer);
+    let series = ofEdges;
+    for (const family of this.#families) {
+      if (pacer.isDue) await pacer.rest();
+      const samples = await family.samples();
+      series += samples.length;
+      parts.push(header(family), await formatSamples(family.name, samples, pacer), '\n');
+    }
+    this.#series = series;
+    const text = parts.join('');
+    this.#longestSliceMs = pacer.longestMs;
+    return text;
+  }
+
+  /** What a scrape costs and leaves out. */
+  #selfFamilies(): Family[] {
+    const family = (name: string, help: string, type: Family['type'], value: () => number): Family => {
+      return { name, help, type, samples: () => [{ labels: {}, value: value() }] };
+    };
+    return [
+      family('outrigger_series', 'Series in the former rendering.', 'gauge', () => this.#series),
+      family(
+        'outrigger_series_folded_total',
+        'Events counted under the name other because no series was left for their own.',
+        'counter',
+        () => this.#budget.folded,
+      ),
+      family(
+        'outrigger_scrape_slice_seconds',
+        'Longest time for which the former rendering held the event loop.',
+        'gauge',
+        () => this.#longestSliceMs / 1000,
+      ),
+    ];
   }
 
   /** Cumulative traffic of every edge, for reports to the control plane. */
@@ -151,16 +210,6 @@ export class Metrics {
     if (this.#process !== null) return;
     const started = processFamilies();
     this.#process = started;
-    for (const family of started.families) register(this.#registry, family);
+    this.#families.push(...started.families);
   }
-}
-
-/**
- * prom-client's registry asks a metric for `get()` and formats what it returns; its own Counter and Histogram would hash
- * every label set again at each scrape. The declared type is a union of its four classes, hence the cast.
- */
-function register(registry: InstanceType<typeof Registry>, family: Family | ProcessFamily): void {
-  const { name, help, type } = family;
-  const metric = { name, help, type, get: async () => ({ name, help, type, values: await family.samples() }) };
-  registry.registerMetric(metric as unknown as Metric<string>);
 }

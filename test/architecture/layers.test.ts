@@ -92,7 +92,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   '@fastify/static': ['control-plane/api'],
   '@fastify/swagger': ['control-plane/api'],
   consul: ['agent/discovery', 'control-plane/store'],
-  'prom-client': ['agent/telemetry', 'control-plane/api'],
+  'prom-client': ['control-plane/api'],
   pino: ['agent/telemetry', 'control-plane/control-plane.ts'],
   typebox: ['contract'],
   yaml: ['cli', 'agent/config.ts', 'control-plane/config.ts', 'contract'],

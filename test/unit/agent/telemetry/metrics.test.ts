@@ -1,4 +1,5 @@
 import t from 'tap';
+import { OUTCOME_KINDS } from '../../../../agent/core/outcome.ts';
 import { CODE_CLASSES, RESULTS } from '../../../../agent/telemetry/edge.ts';
 import { Metrics } from '../../../../agent/telemetry/metrics.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
@@ -130,6 +131,70 @@ t.test('a million random names leave the number of series where it was, and the 
   t.ok(total(after, 'outrigger_requests_total', 'destination="other"') > 400_000, 'outbound rest is under other');
   t.ok(total(after, 'outrigger_requests_total', 'source="other"') > 400_000, 'inbound rest is under other');
   t.ok(metrics.edgeReports().length <= 60, `${metrics.edgeReports().length} edges`);
+});
+
+t.test('no traffic makes more series than the ceiling, and sums over all of them stay right (20.8)', async (t) => {
+  const clock = new VirtualClock();
+  const maxSeries = 2000;
+  const names = Array.from({ length: 400 }, (_, index) => `svc-${index}`);
+  const metrics = openMetrics(t, {
+    maxEdges: 1000,
+    maxSeries,
+    clock,
+    sources: {
+      discovery: () => names.map((service) => ({ service, ageMs: 1 })),
+      connections: () => names.map((destination) => ({ destination, active: 1, idle: 0 })),
+    },
+  });
+  const random = seededRandom(3);
+  const events = 100_000;
+  for (let i = 0; i < events; i++) {
+    const name = names[Math.floor(random() * names.length)] ?? '';
+    const edge = metrics.edge('outbound', 'web', name);
+    edge.begin();
+    edge.attempt(OUTCOME_KINDS[Math.floor(random() * OUTCOME_KINDS.length)] ?? 'response');
+    edge.retry(`reason-${Math.floor(random() * 40)}`);
+    metrics.ejection(name, `detector-${Math.floor(random() * 40)}`);
+    edge.end(RESULTS[Math.floor(random() * RESULTS.length)] ?? 'ok', Math.floor(random() * 6) * 100, random() * 100);
+  }
+  const samples = await scrape(metrics, clock);
+  t.ok(samples.size <= maxSeries, `${samples.size} series of at most ${maxSeries}`);
+  t.ok(samples.size > maxSeries / 3, 'the ceiling is used');
+  for (const family of ['requests_total', 'attempts_total', 'retries_total', 'ejections_total']) {
+    t.equal(total(samples, `outrigger_${family}`), events, family);
+  }
+  t.equal(total(samples, 'outrigger_request_duration_seconds_count'), events);
+  t.equal(total(samples, 'outrigger_upstream_connections'), names.length);
+  t.ok((samples.get('outrigger_series_folded_total') ?? 0) > events, 'what was folded is told');
+  t.equal((await scrape(metrics, clock)).get('outrigger_series'), samples.size, 'the series are counted');
+
+  for (const name of names) metrics.dropDestination(name);
+  metrics.dropDestination('other');
+  const edge = metrics.edge('outbound', 'web', 'new');
+  edge.begin();
+  edge.end('ok', 200, 1);
+  const after = await scrape(metrics, clock);
+  t.equal(total(after, 'outrigger_requests_total', '"new"'), 1, 'departed series make room');
+});
+
+t.test('kept lines are written again when an edge counts, and only then differ', async (t) => {
+  const clock = new VirtualClock();
+  const metrics = openMetrics(t, { clock });
+  const [still, busy] = ['still', 'busy'].map((name) => metrics.edge('outbound', 'web', name));
+  for (const edge of [still, busy]) {
+    edge?.begin();
+    edge?.end('ok', 200, 3);
+  }
+  const before = await scrape(metrics, clock);
+  busy?.begin();
+  const during = await scrape(metrics, clock);
+  busy?.end('ok', 200, 3);
+  const after = await scrape(metrics, clock);
+  const of = (samples: ReadonlyMap<string, number>, name: string) => [...samples].filter(([key]) => key.includes(name));
+  t.same(of(after, 'still'), of(before, 'still'));
+  t.equal(total(during, 'outrigger_requests_in_flight', 'busy'), 1);
+  t.equal(total(after, 'outrigger_requests_total', 'busy'), 2);
+  t.equal(total(after, 'outrigger_request_duration_seconds_count', 'busy'), 2);
 });
 
 t.test('dropDestination() forgets a destination once it is at rest, and gives its place to another', async (t) => {
