@@ -33,7 +33,8 @@ export interface AgentConfig {
   readonly upstreams: readonly {
     readonly service: string;
     readonly listen: HostPort | null;
-    readonly protocol: 'http';
+    /** `tcp` only with `listen`. */
+    readonly protocol: 'http' | 'tcp';
     readonly endpoints: readonly HostPort[] | null;
   }[];
   /** Null: `consul: false`. At most one of token and tokenFile. */
@@ -60,6 +61,7 @@ export interface AgentConfig {
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['oneToken', (value) => oneToken(value as { token?: string; tokenFile?: string })],
+  ['tcpNeedsListen', (value) => tcpNeedsListen(value as { protocol?: string; listen?: string })],
   ['listenersApart', (value) => listenersApart(value as AgentConfigFile)],
   ['registrationNeedsPort', (value) => registrationNeedsPort(value as AgentConfigFile)],
 ]);
@@ -86,10 +88,10 @@ function fillIn(file: AgentConfigFile, hostName: string | undefined): AgentConfi
       inbound: hasApplication ? address(listeners.inbound ?? '0.0.0.0:15006') : null,
       admin: address(listeners.admin ?? '127.0.0.1:15000'),
     },
-    upstreams: upstreams.map(({ service, listen, endpoints }) => ({
+    upstreams: upstreams.map(({ service, listen, protocol, endpoints }) => ({
       service,
       listen: listen === undefined ? null : address(listen),
-      protocol: 'http',
+      protocol: protocol ?? 'http',
       endpoints: endpoints?.map(address) ?? null,
     })),
     consul: consulOf(file.consul ?? {}),
@@ -179,6 +181,12 @@ function listenersApart({ service, listeners = {}, upstreams = [] }: AgentConfig
     const message = `must differ from ${former.path} (${former.text}), found ${text}`;
     return [{ code: 'OTR_DUPLICATE', path, message }];
   });
+}
+
+/** Bytes without a Host do not say where they want to go. */
+function tcpNeedsListen({ protocol, listen }: { protocol?: string; listen?: string }): Problem[] {
+  if (protocol !== 'tcp' || listen !== undefined) return [];
+  return [{ code: 'OTR_MISSING', path: 'listen', message: 'must be there with protocol: tcp' }];
 }
 
 function isWildcard(host: string): boolean {

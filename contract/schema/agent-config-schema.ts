@@ -121,7 +121,9 @@ const Upstream = Type.Object(
     listen: Type.Optional(
       checked('hostPort', { means: 'Own port for this service; without it by Host on the outbound listener.' }),
     ),
-    protocol: word('http', ['http'], { means: 'Protocol.' }),
+    protocol: word('http', ['http', 'tcp'], {
+      means: 'Protocol: http is balanced per request; tcp per connection, on a port of its own.',
+    }),
     endpoints: Type.Optional(
       Type.Array(checked('endpoint', { means: 'HOST:PORT.' }), {
         minItems: 1,
@@ -131,7 +133,7 @@ const Upstream = Type.Object(
       }),
     ),
   },
-  CLOSED,
+  { ...CLOSED, 'x-rules': ['tcpNeedsListen'] },
 );
 
 const token = (whose: string) =>

@@ -20,7 +20,7 @@ t.test('A12 a separator hidden in an escape is refused where permissions go by t
   t.match(await at('/x%2fy%5cz'), /^HTTP\/1.1 200 /);
   t.match(origin.received[0], /^GET \/x%2Fy%5Cz /);
   const permissions = [{ action: 'allow' as const, methods: null, pathPrefix: '/x', pathExact: null }];
-  rig.setService('a', [origin.port], undefined, [], { kind: 'permissions', from: 'test', permissions });
+  rig.setService('a', [origin.port], undefined, [], { kind: 'permissions', from: 'ServiceIntentions/a', permissions });
   for (const target of ['/x%2fy', '/x/%5c']) t.match(await at(target), /^HTTP\/1.1 400 /, target);
   t.equal(origin.requests(), 1);
 });
@@ -41,7 +41,7 @@ t.test('C9 a body of GET, HEAD, OPTIONS and DELETE is forwarded with its framing
 t.test('F6 F9 each request of a connection is routed by its own Host, and by nothing else', async (t) => {
   const [one, two] = [await startOrigin(t), await startOrigin(t)];
   const rig = await startRig(t, { a: [one.port], b: [two.port] });
-  rig.setService('b', [two.port], undefined, [], { kind: 'permissions', from: 'test', permissions: [] });
+  rig.setService('b', [two.port], undefined, [], { kind: 'permissions', from: 'ServiceIntentions/a', permissions: [] });
   const client = await rawClient(t, rig.port);
   client.write(GET);
   await client.until((text) => text.endsWith('ok'));

@@ -28,6 +28,7 @@ export interface Rig {
   readonly port: number;
   readonly listener: ProxyListener;
   readonly pools: Pools;
+  readonly metrics: ProxyListenerOptions['metrics'];
   readonly records: AccessRecord[];
   /** `result status` of each request, as the edge was told. */
   readonly ends: { destination: string; result: RequestResult; status: number }[];
@@ -78,6 +79,17 @@ export async function startRig(
   const retries: string[] = [];
   const sweeps: string[] = [];
   let begun = 0;
+  const metrics: Rig['metrics'] = {
+    edge: (_direction, _source, destination) => ({
+      begin: () => {
+        begun += 1;
+      },
+      end: (result, status) => ends.push({ destination, result, status }),
+      attempt: (kind) => attempts.push(kind),
+      retry: (reason) => retries.push(reason),
+      budgetExhausted: () => retries.push('budget_exhausted'),
+    }),
+  };
   const listener = createProxyListener({
     direction: 'outbound',
     address: { host: '127.0.0.1', port: 0 },
@@ -90,17 +102,7 @@ export async function startRig(
       requestSweep: (service) => sweeps.push(service),
     },
     pools,
-    metrics: {
-      edge: (_direction, _source, destination) => ({
-        begin: () => {
-          begun += 1;
-        },
-        end: (result, status) => ends.push({ destination, result, status }),
-        attempt: (kind) => attempts.push(kind),
-        retry: (reason) => retries.push(reason),
-        budgetExhausted: () => retries.push('budget_exhausted'),
-      }),
-    },
+    metrics,
     accessLog: { write: (record) => records.push(record) },
     clock: systemClock,
     random: seededRandom(7),
@@ -116,6 +118,7 @@ export async function startRig(
     port,
     listener,
     pools,
+    metrics,
     records,
     ends,
     attempts,
