@@ -7,6 +7,7 @@ import type { Endpoint, EndpointSet } from '../core/endpoint.ts';
 import type { ConsulClient } from './consul-client.ts';
 import { type DiscoveryStatus, describer, staticStatus, watchStatus } from './describe.ts';
 import type { KnownSet, LastKnownGood } from './last-known-good.ts';
+import { NewNames } from './pacing.ts';
 import { RecentServices } from './recent.ts';
 import { DEFAULT_WATCH_TIMING, Watcher, type WatchTiming } from './watcher.ts';
 
@@ -71,6 +72,7 @@ export class Discovery {
   readonly #watched = new Map<string, Watched>();
   readonly #running = new Set<Promise<void>>();
   readonly #recent: RecentServices;
+  readonly #newNames: NewNames;
   /** Undeclared names that Consul did not know, with the time until which they are not asked for. Oldest first. */
   readonly #unknown = new Map<string, number>();
   /** Last set with endpoints of each service: from the disk first, then from Consul. */
@@ -84,6 +86,7 @@ export class Discovery {
   constructor(options: DiscoveryOptions) {
     this.#options = options;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#newNames = new NewNames(options.clock.now());
     this.#recent = new RecentServices(MAX_UNDECLARED, this.#timing.idleMs);
   }
 
@@ -112,6 +115,8 @@ export class Discovery {
     let entry = this.#watched.get(service);
     if (entry === undefined) {
       if (clock.now() < (this.#unknown.get(service) ?? Number.NEGATIVE_INFINITY)) return;
+      // What was served before needs no leave; a name that nobody has seen does.
+      if (!this.#known.has(service) && !this.#newNames.take(clock.now())) return;
       this.#unknown.delete(service);
       entry = this.#watch(client, service, false);
     }

@@ -226,3 +226,16 @@ t.test('Consul that lost its state behind a proxy that answered 503 meanwhile is
   t.match(world.discovery.status()[0]?.holding, /registrations have settled/);
   t.equal(world.served(), 'consul 7001,7002,7003');
 });
+
+t.test('names that nobody serves cost Consul a few questions a second, however many are called', async (t) => {
+  const consul = await startScriptedConsul(t, (_q, response) => response.writeHead(500).end());
+  const world = createWorld(t, consul.url, {
+    upstreams: [],
+    timing: { watch: { ...FAST, backOffBaseMs: 60_000, backOffCapMs: 60_000 } },
+  });
+  world.discovery.start();
+  const startedAt = performance.now();
+  for (let n = 0; n < 500; n++) await world.discovery.ensure(`scan-${n}`);
+  const allowed = 64 + 4 * Math.ceil((performance.now() - startedAt) / 1000);
+  t.ok(consul.questions.length >= 64 && consul.questions.length <= allowed, `${consul.questions.length} questions`);
+});
