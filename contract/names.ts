@@ -38,6 +38,8 @@ export function serviceFromHost(host: string): string | null {
 
 /** One to four numbers between dots, decimal, octal or hexadecimal: inet_aton reads all of these as an address. */
 function isIpv4Like(name: string): boolean {
+  const first = name.charCodeAt(0);
+  if (first < 0x30 || first > 0x39) return false;
   const parts = name.split('.');
   return parts.length <= 4 && parts.every((part) => IPV4_PART.test(part));
 }

@@ -98,7 +98,7 @@ export class Exchange implements UpstreamSink {
     view.stats.inFlight += 1;
     view.stats.retryBudget.deposit(this.#startedAt);
     this.#composeHead(destination);
-    if (this.#body.isWhole) this.#timeouts.arm(policy);
+    if (this.#body.isWhole) this.#timeouts.arm(policy, this.#startedAt);
     this.#try(destination, null);
   }
 
@@ -137,7 +137,7 @@ export class Exchange implements UpstreamSink {
     attempt.connection = connection;
     if (connection === null) this.#judgeFailure('overflow');
     else if (connection.isConnecting) connection.deadlineAt = this.#timeouts.connectAt(now, policy);
-    else this.onConnected();
+    else this.onConnected(now);
   }
 
   /** Before an attempt at an endpoint that does not know chunks: the body is gathered, within what may be kept. */
@@ -157,15 +157,15 @@ export class Exchange implements UpstreamSink {
   }
 
   /** The connection can be written to: a new one when it is open, a kept one at once. */
-  onConnected(): void {
+  onConnected(now = this.#scope.clock.now()): void {
     const attempt = this.#attempt;
     const connection = attempt?.connection ?? null;
     if (this.#destination === null || attempt === null || connection === null) return;
     attempt.isReused = connection.carried > 0;
-    attempt.noteSent(this.#scope.clock.now());
+    attempt.noteSent(now);
     connection.expectResponse(this.#head.method === 'HEAD', this.#head.upgrade);
     connection.isRequestWhole = this.#body.isWhole;
-    connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, this.#body.isWhole);
+    connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, this.#body.isWhole, now);
     if (this.#body.writeAll(connection.socket, this.#requestText)) this.#down.resumeBody();
     else if (!this.#body.isWhole) this.#down.pauseBody();
   }
@@ -291,8 +291,9 @@ export class Exchange implements UpstreamSink {
     if (relay === null || attempt === null) return;
     attempt.connection = null;
     relay.end();
-    this.#endAttempt('response');
-    this.#finish('ok', attempt.status, relay.mustClose);
+    const now = this.#scope.clock.now();
+    this.#endAttempt('response', now);
+    this.#finish('ok', attempt.status, relay.mustClose, now);
   }
 
   onSwitched(head: ResponseHead, rest: Buffer): void {
@@ -366,18 +367,17 @@ export class Exchange implements UpstreamSink {
   }
 
   /** Books the attempt under way, once; null when there is none. */
-  #endAttempt(kind: OutcomeKind): Outcome | null {
+  #endAttempt(kind: OutcomeKind, now = this.#scope.clock.now()): Outcome | null {
     const attempt = this.#attempt;
     const destination = this.#destination;
     if (attempt === null || destination === null || attempt.isEnded) return null;
-    const now = this.#scope.clock.now();
     const outcome = attempt.outcome(kind, now);
     this.#edge?.attempt(kind);
     if (attempt.end(outcome, destination.policy, now)) this.#scope.mesh.requestSweep(destination.view.service);
     return outcome;
   }
 
-  #finish(result: RequestResult, status: number, mustClose: boolean): void {
+  #finish(result: RequestResult, status: number, mustClose: boolean, now = this.#scope.clock.now()): void {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#destination !== null) this.#destination.view.stats.inFlight -= 1;
@@ -387,7 +387,7 @@ export class Exchange implements UpstreamSink {
       path: this.#head.target,
       status,
       result,
-      durationMs: this.#scope.clock.now() - this.#startedAt,
+      durationMs: now - this.#startedAt,
       bytesIn: this.#body.receivedBytes,
       bytesOut: this.#relay?.bytesOut ?? 0,
       endpoint: this.#attempt?.address ?? null,

@@ -121,19 +121,26 @@ export function composeInformationalHead(head: ResponseHead): string {
 
 /** Gateway API order: set, add, remove. */
 export function applyChanges(fields: readonly string[], changes: HeaderChanges): string[] {
-  const replaced = new Set(changes.set.map(({ name }) => name));
-  const removed = new Set(changes.remove);
+  const { set, add, remove } = changes;
   const result: string[] = [];
-  const keep = (name: string, value: string) => {
-    if (!removed.has(name)) result.push(name, value);
-  };
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] as string;
-    if (!replaced.has(name)) keep(name, fields[index + 1] as string);
+    if (!isListed(set, name) && !remove.includes(name)) result.push(name, fields[index + 1] as string);
   }
-  for (const { name, value } of [...changes.set, ...changes.add]) {
-    // Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150).
-    if (isSettable(name) && isFieldValue(value)) keep(name, value);
-  }
+  append(result, set, remove);
+  append(result, add, remove);
   return result;
+}
+
+/** Lists of a policy are short: looking through them costs less than a table made for each request. */
+function isListed(additions: HeaderChanges['set'], wanted: string): boolean {
+  for (const { name } of additions) if (name === wanted) return true;
+  return false;
+}
+
+function append(result: string[], additions: HeaderChanges['set'], remove: readonly string[]): void {
+  for (const { name, value } of additions) {
+    // Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150).
+    if (isSettable(name) && isFieldValue(value) && !remove.includes(name)) result.push(name, value);
+  }
 }

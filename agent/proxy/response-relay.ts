@@ -72,7 +72,12 @@ export class ResponseRelay {
       this.#isEnded = isLast;
     }
     let hasRoom: boolean;
-    if (size <= INLINE_BYTES && prefix !== '') {
+    if (piece === null && suffix === '' && prefix !== '' && prefix.length <= start) {
+      // The head we send fits where the head that came has been read: head and body are one piece of memory.
+      bytes.write(prefix, start - prefix.length, 'latin1');
+      hasRoom = this.#down.writeParts('', bytes.subarray(start - prefix.length, end), '');
+      if (this.#down.socket.writableLength === 0) this.#connection.releaseBytes();
+    } else if (size <= INLINE_BYTES && prefix !== '') {
       const data = piece === null ? bytes.toString('latin1', start, end) : piece.toString('latin1');
       this.#connection.releaseBytes();
       hasRoom = this.#down.write(prefix + data + suffix);

@@ -19,8 +19,8 @@ export class Timeouts {
   }
 
   /** The request is whole. */
-  arm({ timeouts }: EffectivePolicy): void {
-    if (timeouts.requestMs > 0) this.deadlineAt = this.#clock.now() + timeouts.requestMs;
+  arm({ timeouts }: EffectivePolicy, now = this.#clock.now()): void {
+    if (timeouts.requestMs > 0) this.deadlineAt = now + timeouts.requestMs;
   }
 
   get now(): number {
@@ -33,10 +33,10 @@ export class Timeouts {
   }
 
   /** After sending: until the head must be there when the request is whole, else until something must move again. */
-  sentAt(policy: EffectivePolicy, isAwaitingHead: boolean): number {
+  sentAt(policy: EffectivePolicy, isAwaitingHead: boolean, now = this.#clock.now()): number {
     if (!isAwaitingHead) return this.idleAt(policy);
     const { backendRequestMs } = policy.timeouts;
-    return Math.min(backendRequestMs > 0 ? this.#clock.now() + backendRequestMs : NEVER, this.deadlineAt);
+    return Math.min(backendRequestMs > 0 ? now + backendRequestMs : NEVER, this.deadlineAt);
   }
 
   /** Until something must move again. */
