@@ -78,7 +78,7 @@ export function initialPolicies(durationMs: number): PolicyInput[] {
       metadata: { name: 'global' },
       spec: {
         // Every endpoint gets its turn, so that a fault shows at once; peakEwma would soon hardly ask the one that fails.
-        loadBalancer: { policy: 'roundRobin' },
+        loadBalancer: { policy: 'roundRobin', slowStart: { window: `${base}s` } },
         // Everything in the demo is a GET, so a 500 may be asked again elsewhere.
         retries: { attempts: 2, on: ['connectFailure', 'reset', 'timeout', '5xx'] },
         outlierDetection: { interval: '1s', baseEjectionTime: `${base}s`, maxEjectionTime: `${base * 2}s` },
