@@ -7,15 +7,19 @@ import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { createAdmin } from './admin/admin.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 import type { AgentConfig, HostPort } from './config.ts';
+import { describeSelf, Stalls, TICK_MS } from './core/self/stalls.ts';
 import { createConsulClient } from './discovery/consul-client.ts';
 import { createDiscovery } from './discovery/discovery.ts';
 import { createLastKnownGood } from './discovery/last-known-good.ts';
 import { createRegistration } from './discovery/registration.ts';
+import { createHealthChecks } from './health/health.ts';
 import { Mesh } from './mesh/mesh.ts';
 import { openListener } from './open-listener.ts';
+import { Admission, readMaxDescriptors } from './proxy/admission.ts';
 import { createProxyListener, type ProxyListener } from './proxy/listener.ts';
 import { Pools } from './proxy/pools.ts';
 import { DEFAULT_LIMITS, type ListenerRoute } from './proxy/scope.ts';
+import { createTcpListener } from './proxy/tcp-listener.ts';
 import { Readiness } from './readiness.ts';
 import { createStateFile } from './state-file.ts';
 import { buildReport } from './sync/build-report.ts';
@@ -72,8 +76,10 @@ export function createAgent(options: AgentOptions): Agent {
   };
 
   // State: the one writer, and what is measured.
+  const stalls = new Stalls();
+  const isFrozen = (): boolean => stalls.isSuspect;
   const onFault = (err: unknown): void => log.logger.error({ err }, 'a listener of the mesh failed');
-  const mesh = new Mesh({ caller: service, self: config.service, clock, random, onEvent, onFault });
+  const mesh = new Mesh({ caller: service, self: config.service, clock, random, onEvent, isFrozen, onFault });
   const pools = new Pools({ clock });
   const metrics = new Metrics({
     clock,
@@ -85,6 +91,7 @@ export function createAgent(options: AgentOptions): Agent {
       policy: () => stream.status(),
       isControlPlaneConnected: () => stream.status().isConnected,
       droppedLogLines: () => log.droppedLines(),
+      stalls: () => stalls,
     },
   });
 
@@ -153,31 +160,35 @@ export function createAgent(options: AgentOptions): Agent {
         });
 
   // Data plane: one listener for everything by Host, one for each upstream with a port of its own, one for the application.
+  const admission = new Admission(readMaxDescriptors());
   const accessLog = createAccessLog(log.logger, config.log.access);
+  const shared = {
+    service,
+    mesh,
+    pools,
+    metrics,
+    accessLog,
+    clock,
+    random,
+    admission,
+    isDraining: () => readiness.isDraining,
+    discover: (name: string) => discovery.ensure(name),
+    stalls,
+  };
   const listener = (direction: 'outbound' | 'inbound', address: HostPort, route: ListenerRoute): ProxyListener =>
-    createProxyListener({
-      direction,
-      address,
-      route,
-      service,
-      mesh,
-      pools,
-      metrics,
-      accessLog,
-      clock,
-      random,
-      isDraining: () => readiness.isDraining,
-      discover: (name) => discovery.ensure(name),
-    });
+    createProxyListener({ ...shared, direction, address, route });
   const outbound = [
     {
       key: 'listeners.outbound',
       address: config.listeners.outbound,
       listener: listener('outbound', config.listeners.outbound, { kind: 'byHost' }),
     },
-    ...config.upstreams.flatMap(({ service: name, listen: address }, index) => {
+    ...config.upstreams.flatMap(({ service: name, listen: address, protocol }, index) => {
       if (address === null) return [];
-      const own = listener('outbound', address, { kind: 'fixed', service: name });
+      const own =
+        protocol === 'tcp'
+          ? createTcpListener({ ...shared, address, destination: name, counters: metrics.tcp(name) })
+          : listener('outbound', address, { kind: 'fixed', service: name });
       return [{ key: `upstreams[${index}].listen`, address, listener: own }];
     }),
   ];
@@ -197,7 +208,7 @@ export function createAgent(options: AgentOptions): Agent {
     agentId: config.service.id,
     softwareVersion,
     config,
-    limits: DEFAULT_LIMITS,
+    limits: { ...DEFAULT_LIMITS, maxConnectionsOfAllListeners: admission.maxConnections },
     clock,
     log,
     snapshot: () => mesh.snapshot,
@@ -216,8 +227,11 @@ export function createAgent(options: AgentOptions): Agent {
     failHealthcheck: (isFailing) => readiness.fail(isFailing),
   });
 
+  const onResult = mesh.recordCheck.bind(mesh);
+  const health = createHealthChecks({ random, isFrozen, onResult });
   mesh.onChange((snapshot) => {
     pools.reconcile(snapshot);
+    health.reconcile(snapshot);
     // Backends that only a route names have to be discovered too.
     for (const wanted of mesh.wantedServices()) if (!snapshot.services.has(wanted)) void discovery.ensure(wanted);
   });
@@ -253,10 +267,19 @@ export function createAgent(options: AgentOptions): Agent {
     adminUrl = `http://${urlHost(bound.admin.host, config.service.address)}:${bound.admin.port}`;
     timers.push(setInterval(() => mesh.sweep(clock.now()), SWEEP_MS));
     timers.push(setInterval(ensureWanted, TOUCH_MS));
+    timers.push(setInterval(watchSelf, TICK_MS));
     readiness.listenersOpen();
     reporter?.start();
     if (bound.inbound !== null && registration !== null) await registration.register(bound.inbound);
     if (stopping === null) log.logger.info(bound, 'agent started');
+  }
+
+  function watchSelf(): void {
+    const change = stalls.tick(clock.now());
+    if (change === null) return;
+    const text = describeSelf(change, stalls.grade);
+    const reason = change === 'suspect' ? 'self_suspect' : 'self_trusted';
+    onEvent({ atEpochMs: clock.epochMs(), kind: 'lifecycle', service: null, endpoint: null, reason, text });
   }
 
   async function stopOnce(deadlineMs: number): Promise<void> {
@@ -277,6 +300,7 @@ export function createAgent(options: AgentOptions): Agent {
     await Promise.all(outbound.map((one) => one.listener.drain(left())));
     for (const timer of timers) clearInterval(timer);
     await Promise.all([reporter?.stop(), stream.stop(), discovery.stop()]);
+    health.stop();
     pools.closeAll();
     metrics.close();
     controlPlane?.close();

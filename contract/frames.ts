@@ -106,7 +106,15 @@ export interface EdgeReport {
 /** Something that happened; `text` is one full sentence, the same in log, event stream, API and page. */
 export interface MeshEvent {
   readonly atEpochMs: number;
-  readonly kind: 'ejection' | 'reinstatement' | 'overflow' | 'panic' | 'policy' | 'discovery' | 'lifecycle';
+  readonly kind:
+    | 'ejection'
+    | 'reinstatement'
+    | 'overflow'
+    | 'detection'
+    | 'panic'
+    | 'policy'
+    | 'discovery'
+    | 'lifecycle';
   readonly service: string | null;
   readonly endpoint: string | null;
   /** Closed, label-safe word: `consecutive_5xx`, `policy_nack`, … */

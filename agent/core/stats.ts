@@ -3,8 +3,11 @@
 
 import type { EndpointState } from '#contract/frames.ts';
 import type { OutcomeKind } from './outcome.ts';
+import type { CheckStats } from './outlier/checks.ts';
+import { LatencyWindow } from './outlier/latency-window.ts';
+import { createRateWindow, type RateWindow, type Suspicion } from './outlier/windows.ts';
 
-export interface EndpointStats {
+export interface EndpointStats extends CheckStats {
   readonly id: string;
   state: EndpointState;
 
@@ -31,6 +34,17 @@ export interface EndpointStats {
   /** How the last failed attempt ended: its kind and, for a response, its status (else 0). For sentences. */
   lastFailureKind: OutcomeKind | '';
   lastFailureStatus: number;
+  /** The window under way and the one that ended before it; they take turns. */
+  rates: RateWindow;
+  formerRates: RateWindow;
+  readonly latencies: LatencyWindow;
+  /** Windows in a row in which the endpoint was slow, and windows since in which it could not be judged. */
+  slowWindows: number;
+  unjudgedWindows: number;
+  /** Part of its weight that the endpoint has left: 1, or less while it is slow. */
+  weightFactor: number;
+  /** What the comparing detectors found at the end of their last window. */
+  suspicions: readonly Suspicion[];
   /** True once an ejection was refused by the ceiling in this run of failures, so that it is said once. */
   isOverflowing: boolean;
 
@@ -73,6 +87,18 @@ export function createEndpointStats(id: string): EndpointStats {
     consecutiveLocalOrigin: 0,
     lastFailureKind: '',
     lastFailureStatus: 0,
+    rates: createRateWindow(),
+    formerRates: createRateWindow(),
+    latencies: new LatencyWindow(),
+    slowWindows: 0,
+    unjudgedWindows: 0,
+    weightFactor: 1,
+    suspicions: [],
+    health: 'unknown',
+    passedChecks: 0,
+    failedChecks: 0,
+    checkPassedAt: -1,
+    checkText: '',
     isOverflowing: false,
     epoch: 0,
     ejectedAt: 0,

@@ -7,6 +7,8 @@ import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { EndpointSet } from '../core/endpoint.ts';
 import { countByZone, type ViewContext } from '../core/groups.ts';
+import { type CheckResult, forgetChecks, recordCheck } from '../core/outlier/checks.ts';
+import { createServiceWindows, type ServiceWindows } from '../core/outlier/windows.ts';
 import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
 import { chooseSubset } from '../core/subset.ts';
 import { createServiceStats, createServiceView } from '../core/view.ts';
@@ -25,6 +27,8 @@ export interface MeshOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly onEvent: (event: MeshEvent) => void;
+  /** True while the agent has reason to doubt its own measurement: nobody new is ejected. Never by default. */
+  readonly isFrozen?: () => boolean;
   /** What a listener threw. Without it the error is thrown outside of whatever changed the mesh, and so not lost. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -35,6 +39,7 @@ interface ServiceRecord {
   /** All that discovery told; the view has a subset of them when the policy says so. */
   readonly members: readonly EndpointView[];
   view: ServiceView;
+  readonly windows: ServiceWindows;
   /** Monotonic ms; sweep() leaves the service alone before. */
   sweepAt: number;
 }
@@ -45,6 +50,7 @@ export class Mesh {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #publisher: Publisher;
+  readonly #isFrozen: () => boolean;
   readonly #records = new Map<string, ServiceRecord>();
   /** By service; what was counted outlives removal while a request is in flight, so that its end finds its beginning. */
   readonly #serviceStats = new Map<string, ServiceStats>();
@@ -59,9 +65,11 @@ export class Mesh {
     clock,
     random,
     onEvent,
+    isFrozen = () => false,
     onFault = throwLater,
   }: MeshOptions) {
     this.#self = self;
+    this.#isFrozen = isFrozen;
     this.#caller = caller;
     this.#clock = clock;
     this.#random = random;
@@ -83,7 +91,8 @@ export class Mesh {
     const plan = former?.plan ?? this.#plan(service, null);
     const members = membership.views;
     const view = this.#build(plan, members, former?.view ?? null);
-    this.#records.set(service, { plan, members, view, sweepAt: nextSweepAt(view, now) });
+    const windows = former?.windows ?? createServiceWindows();
+    this.#records.set(service, { plan, members, view, windows, sweepAt: nextSweepAt(view, windows, now) });
     const epochMs = this.#clock.epochMs();
     const events = [membershipEvent(service, membership, epochMs), panicEvent(former?.view ?? null, view, epochMs)];
     if (service === this.#caller) this.#respread();
@@ -140,6 +149,18 @@ export class Mesh {
     const events: (MeshEvent | null)[] = [];
     if (this.#sweepRecord(record, this.#clock.now(), events)) this.#publish(events);
     else this.#tell(events);
+  }
+
+  /**
+   * Takes in an active health check; null = nobody asks this endpoint any more. One that is no longer known is nobody's
+   * business.
+   */
+  recordCheck(service: string, endpointId: string, result: CheckResult | null): void {
+    const record = this.#records.get(service);
+    const stats = record?.members.find(({ endpoint }) => endpoint.id === endpointId)?.stats;
+    if (record === undefined || stats === undefined) return;
+    if (result === null) forgetChecks(stats);
+    else if (recordCheck(stats, result, record.plan.policy.healthCheck, this.#clock.now())) this.requestSweep(service);
   }
 
   /** Sweeps every service that is due: an ejection time is over, or an interval has passed. O(services) when none is. */
@@ -206,15 +227,16 @@ export class Mesh {
 
   /** @returns true when the record has a new view */
   #sweepRecord(record: ServiceRecord, now: number, events: (MeshEvent | null)[]): boolean {
-    const { plan, view } = record;
+    const { plan, view, windows } = record;
     const epochMs = this.#clock.epochMs();
-    const isSwept = sweepService(view, { now, epochMs, random: this.#random }, events);
+    const isFrozen = this.#isFrozen();
+    const isSwept = sweepService(view, windows, { now, epochMs, random: this.#random, isFrozen }, events);
     const isChanged = isSwept || view.warmUntil >= 0;
     if (isChanged) {
       record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view));
       events.push(panicEvent(view, record.view, epochMs));
     }
-    record.sweepAt = nextSweepAt(record.view, now);
+    record.sweepAt = nextSweepAt(record.view, windows, now);
     return isChanged;
   }
 

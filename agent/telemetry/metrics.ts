@@ -12,6 +12,7 @@ import { formatSamples, header, Pacer } from './exposition.ts';
 import { type Family, families } from './families.ts';
 import { type ProcessFamily, processFamilies } from './process-metrics.ts';
 import { SeriesBudget } from './series-budget.ts';
+import { TcpCounters, tcpFamilies } from './tcp-counters.ts';
 
 export type Direction = 'outbound' | 'inbound';
 
@@ -87,6 +88,7 @@ const NO_SOURCES: MetricSources = {
 export class Metrics {
   readonly #edges: EdgeTable;
   readonly #ejections = new Map<string, Map<string, number>>();
+  readonly #tcp = new Map<string, TcpCounters>();
   readonly #families: (Family | ProcessFamily)[];
   readonly #edgeText = new EdgeText();
   readonly #budget: SeriesBudget;
@@ -111,12 +113,19 @@ export class Metrics {
       ejections: this.#ejections,
       maxDestinations: Math.min(this.#maxEdges, Math.floor((maxSeries * (1 - TRAFFIC_SHARE)) / GAUGES_PER_DESTINATION)),
     };
-    this.#families = [...families(inputs), ...this.#selfFamilies()];
+    this.#families = [...families(inputs), ...tcpFamilies(this.#tcp), ...this.#selfFamilies()];
   }
 
   /** The edge between two services, made at its first use. */
   edge(direction: Direction, source: string, destination: string): Edge {
     return this.#edges.get(direction, source, destination);
+  }
+
+  /** Counters of the TCP connections to a destination, made at its first use: for the destinations of the configuration. */
+  tcp(destination: string): TcpCounters {
+    const counters = this.#tcp.get(destination) ?? new TcpCounters();
+    this.#tcp.set(destination, counters);
+    return counters;
   }
 
   /** An endpoint was ejected; the composition root calls this for each ejection event. */

@@ -5,6 +5,7 @@ import type { Sections } from '../schema/sections-schema.ts';
 import { WRITTEN_POLICY_SCHEMAS } from '../schema/written.ts';
 import { parseDuration, parseRate } from '../text/durations.ts';
 import { explainBalancer, toBalancer } from './balancer.ts';
+import { explainHealthCheck, explainOutlier, toHealthCheck, toOutlier } from './outlier.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
 
 /** Settings of one document, or of a part of it. */
@@ -68,16 +69,8 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
       maxConcurrentRequests: last((s) => s.limits?.maxConcurrentRequests),
       idleTimeout: last((s) => s.limits?.idleTimeout),
     },
-    outlierDetection: {
-      consecutive5xxErrors: last((s) => s.outlierDetection?.consecutive5xxErrors),
-      consecutiveGatewayErrors: last((s) => s.outlierDetection?.consecutiveGatewayErrors),
-      consecutiveLocalOriginFailures: last((s) => s.outlierDetection?.consecutiveLocalOriginFailures),
-      interval: last((s) => s.outlierDetection?.interval),
-      baseEjectionTime: last((s) => s.outlierDetection?.baseEjectionTime),
-      maxEjectionTime: last((s) => s.outlierDetection?.maxEjectionTime),
-      maxEjectionPercent: last((s) => s.outlierDetection?.maxEjectionPercent),
-      minHealthPercent: last((s) => s.outlierDetection?.minHealthPercent),
-    },
+    outlierDetection: explainOutlier(last),
+    healthCheck: explainHealthCheck(last),
     exposeEndpoint: last((s) => s.exposeEndpoint),
   };
   return withinBounds(explained);
@@ -111,6 +104,7 @@ export function toEffective({
   retries,
   limits,
   outlierDetection: outlier,
+  healthCheck,
   exposeEndpoint,
 }: ExplainedPolicy): EffectivePolicy {
   return deepFreeze({
@@ -137,16 +131,8 @@ export function toEffective({
       maxConcurrentRequests: limits.maxConcurrentRequests.value,
       idleTimeoutMs: milliseconds(limits.idleTimeout),
     },
-    outlierDetection: {
-      consecutive5xxErrors: outlier.consecutive5xxErrors.value,
-      consecutiveGatewayErrors: outlier.consecutiveGatewayErrors.value,
-      consecutiveLocalOriginFailures: outlier.consecutiveLocalOriginFailures.value,
-      intervalMs: milliseconds(outlier.interval),
-      baseEjectionTimeMs: milliseconds(outlier.baseEjectionTime),
-      maxEjectionTimeMs: milliseconds(outlier.maxEjectionTime),
-      maxEjectionPercent: outlier.maxEjectionPercent.value,
-      minHealthPercent: outlier.minHealthPercent.value,
-    },
+    outlierDetection: toOutlier(outlier),
+    healthCheck: toHealthCheck(healthCheck),
     exposeEndpoint: exposeEndpoint.value,
   });
 }

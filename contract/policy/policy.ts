@@ -1,6 +1,7 @@
 // The shapes that a policy takes after parsing. The schemas that check what people write are in policy-schema.ts.
 
 import type { BalancerSettings } from './balancer.ts';
+import type { HealthCheckPolicy, OutlierPolicy } from './outlier.ts';
 
 /** The four kinds of policy document. */
 export const POLICY_KINDS = ['MeshDefaults', 'ServicePolicy', 'HTTPRoute', 'ServiceIntentions'] as const;
@@ -56,22 +57,8 @@ export interface EffectivePolicy {
     /** An idle pooled connection is closed after this long. */
     readonly idleTimeoutMs: number;
   };
-  readonly outlierDetection: {
-    /** Consecutive 5xx answers (and, unless split, failures to answer) that eject; 0 = off. Envoy: consecutive_5xx. */
-    readonly consecutive5xxErrors: number;
-    /** Consecutive 502, 503, 504; 0 = off. */
-    readonly consecutiveGatewayErrors: number;
-    /** Consecutive connect failures, resets, timeouts; 0 = off. Counted apart from answers. */
-    readonly consecutiveLocalOriginFailures: number;
-    /** Time between sweeps. */
-    readonly intervalMs: number;
-    readonly baseEjectionTimeMs: number;
-    readonly maxEjectionTimeMs: number;
-    /** Ceiling: max(1, floor(percent × N / 100)) endpoints, while at least one stays. */
-    readonly maxEjectionPercent: number;
-    /** Panic threshold: below this share of serving endpoints, ejections are ignored when picking. 0 = never. */
-    readonly minHealthPercent: number;
-  };
+  readonly outlierDetection: OutlierPolicy;
+  readonly healthCheck: HealthCheckPolicy;
   /** Tell the caller which endpoint answered and after how many attempts (x-outrigger-endpoint, x-outrigger-attempts). */
   readonly exposeEndpoint: boolean;
 }

@@ -51,7 +51,15 @@ function isText(value: unknown): boolean {
 
 /** Table by the name of its place: what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. */
 export function docTables(): Record<string, string> {
-  const sections = ['loadBalancer', 'timeouts', 'retries', 'limits', 'outlierDetection', 'exposeEndpoint'];
+  const sections = [
+    'loadBalancer',
+    'timeouts',
+    'retries',
+    'limits',
+    'outlierDetection',
+    'healthCheck',
+    'exposeEndpoint',
+  ];
   const inOverrides = sections.map((section) => `spec.overrides[].${section}`);
   const inPolicy = sections.map((section) => `spec.${section}`);
   return {

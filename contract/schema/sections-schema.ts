@@ -4,6 +4,8 @@
 import { type Static, Type } from 'typebox';
 import { RETRY_CONDITIONS } from '../policy/policy.ts';
 import { LoadBalancer } from './balancer-schema.ts';
+import { HealthCheck } from './health-schema.ts';
+import { OutlierDetection } from './outlier-schema.ts';
 import { CLOSED, checked, count, duration, flag, notes, rate } from './schema-fields.ts';
 
 const STATUS_PATTERN = '^(409|429|5[0-9]{2})$';
@@ -119,59 +121,13 @@ const Limits = Type.Object(
   CLOSED,
 );
 
-const OutlierDetection = Type.Object(
-  {
-    consecutive5xxErrors: count(5, 0, 1_000, {
-      means: 'Consecutive 5xx answers that eject an endpoint; 0 = off.',
-      larger: 'a broken endpoint keeps its share of traffic longer',
-      elsewhere: 'Envoy consecutive_5xx, Istio consecutive5xxErrors, Consul MaxFailures',
-    }),
-    consecutiveGatewayErrors: count(5, 0, 1_000, {
-      means: 'Consecutive 502, 503 and 504 answers that eject an endpoint; 0 = off.',
-      larger: 'a broken endpoint keeps its share of traffic longer',
-      elsewhere: 'Envoy consecutive_gateway_failure, Istio consecutiveGatewayErrors',
-    }),
-    consecutiveLocalOriginFailures: count(5, 0, 1_000, {
-      means: 'Consecutive connect failures, resets and timeouts that eject an endpoint; 0 = off.',
-      larger: 'a dead endpoint keeps its share of traffic longer',
-      elsewhere: 'Envoy consecutive_local_origin_failure, Istio consecutiveLocalOriginFailures',
-    }),
-    interval: duration('10s', '100ms', '1h', {
-      means: 'Time between two sweeps, which eject and reinstate.',
-      larger: 'an endpoint that recovered returns later',
-      elsewhere: 'Envoy, Istio and Consul interval',
-    }),
-    baseEjectionTime: duration('30s', '100ms', '1d', {
-      means: 'Length of the first ejection; the n-th in a row is n times as long.',
-      larger: 'an endpoint that recovered returns later',
-      elsewhere: 'Envoy base_ejection_time, Istio and Consul baseEjectionTime',
-    }),
-    maxEjectionTime: duration('5m', '100ms', '1d', {
-      means: 'Longest ejection; a longer baseEjectionTime raises the default with it.',
-      larger: 'an endpoint that failed often returns later',
-      elsewhere: 'Envoy max_ejection_time',
-    }),
-    maxEjectionPercent: count(50, 0, 100, {
-      means:
-        'Ceiling on ejected endpoints: max(1, floor(percent × N / 100)), while at least one stays; 0 = eject none.',
-      larger: 'those that stay must carry more',
-      elsewhere: 'Envoy max_ejection_percent, Istio and Consul maxEjectionPercent',
-    }),
-    minHealthPercent: count(50, 0, 100, {
-      means: 'Panic threshold: with a smaller share of serving endpoints, ejections are ignored; 0 = never.',
-      larger: 'traffic returns to bad endpoints sooner',
-      elsewhere: 'Envoy healthy_panic_threshold, Istio minHealthPercent',
-    }),
-  },
-  { ...CLOSED, 'x-rules': ['baseWithinMaxEjection'] },
-);
-
 export const SECTIONS = {
   loadBalancer: Type.Optional(LoadBalancer),
   timeouts: Type.Optional(Timeouts),
   retries: Type.Optional(Retries),
   limits: Type.Optional(Limits),
   outlierDetection: Type.Optional(OutlierDetection),
+  healthCheck: Type.Optional(HealthCheck),
   exposeEndpoint: flag(false, {
     means: 'Tell the caller who answered: x-outrigger-endpoint and x-outrigger-attempts on the response.',
   }),

@@ -70,6 +70,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   'control-plane/store': 2,
   'agent/proxy': 3,
   'agent/discovery': 3,
+  'agent/health': 3,
   'agent/sync': 3,
   'agent/admin': 3,
   'control-plane/api': 3,

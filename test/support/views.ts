@@ -19,6 +19,7 @@ export function policyWith(changes: Sections = {}): EffectivePolicy {
     retries: { ...base.retries, ...changes.retries },
     limits: { ...base.limits, ...changes.limits },
     outlierDetection: { ...base.outlierDetection, ...changes.outlierDetection },
+    healthCheck: { ...base.healthCheck, ...changes.healthCheck },
     exposeEndpoint: base.exposeEndpoint,
   };
 }

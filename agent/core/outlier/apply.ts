@@ -3,6 +3,7 @@
 
 import type { EndpointStats } from '../stats.ts';
 import type { Decision } from './sweep.ts';
+import { clearWindows, dropSuspicion } from './windows.ts';
 
 /** @returns true when a state changed, so that the service's view must be rebuilt */
 export function applyDecision(decision: Decision, now: number): boolean {
@@ -32,6 +33,13 @@ export function applyDecision(decision: Decision, now: number): boolean {
     case 'overflow':
       stats.isOverflowing = true;
       return false;
+    case 'detect':
+      // As in Envoy a run that was only counted begins anew, so that it is told once for each full run.
+      if (decision.reason === 'consecutive_5xx') stats.consecutive5xx = 0;
+      else if (decision.reason === 'consecutive_gateway') stats.consecutiveGateway = 0;
+      else if (decision.reason === 'consecutive_local_origin') stats.consecutiveLocalOrigin = 0;
+      else dropSuspicion(stats, decision.reason);
+      return false;
     case 'calm':
       stats.ejectionMultiplier = decision.multiplier;
       stats.quietSince = decision.quietSince;
@@ -45,6 +53,7 @@ function enter(stats: EndpointStats, state: 'serving' | 'ejected' | 'probing'): 
   stats.consecutive5xx = 0;
   stats.consecutiveGateway = 0;
   stats.consecutiveLocalOrigin = 0;
+  clearWindows(stats);
   stats.isOverflowing = false;
   stats.isProbeInFlight = false;
   stats.probeVerdict = 'none';

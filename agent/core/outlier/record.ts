@@ -5,6 +5,7 @@ import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import { recordAtLeast, recordFailure, recordLatency } from '../ewma.ts';
 import type { Outcome } from '../outcome.ts';
 import { isStaleConnection } from '../retry/decide.ts';
+import { isOwnFailure } from '../self/stalls.ts';
 import type { EndpointStats } from '../stats.ts';
 
 /** To be called as soon as the endpoint is picked; the caller keeps `stats.epoch` for endAttempt. */
@@ -23,7 +24,7 @@ export function beginAttempt(stats: EndpointStats, _now: number): void {
  *   or 504 the gateway run.
  * - no proper answer (connect, reset, timeout, protocol error, a body that broke off): a failure to answer. Says nothing about
  *   the answer detectors.
- * - `overflow`, `canceled`, a stale connection: nothing, except that a canceled attempt was at least that slow.
+ * - `overflow`, `canceled`, a stale connection, time that ran out while this process stood still: nothing, except that a canceled attempt was at least that slow.
  *
  * @param epochAtBegin  `stats.epoch` at beginAttempt; an outcome from an older epoch is counted, never judged
  * @returns             true when a detector crossed its threshold (and again at each multiple of it) or a probe ended: sweep
@@ -41,23 +42,37 @@ export function endAttempt(
   if (isCurrent && stats.state === 'probing') stats.isProbeInFlight = false;
   if (outcome.kind === 'overflow') return false;
   stats.attempts++;
-  if (outcome.kind === 'canceled' || isStaleConnection(outcome)) {
-    if (isCurrent && outcome.kind === 'canceled' && outcome.status === 0) recordAtLeast(stats, outcome.latencyMs, now);
+  const latencyMs = Math.max(0, outcome.latencyMs - outcome.stalledMs);
+  if (outcome.kind === 'canceled' || isStaleConnection(outcome) || isOwnFailure(outcome)) {
+    if (isCurrent && outcome.kind === 'canceled' && outcome.status === 0) recordAtLeast(stats, latencyMs, now);
     return false;
   }
   const isFailure = outcome.kind !== 'response' || outcome.status >= 500;
   if (isFailure) stats.failures++;
   if (!isCurrent) return false;
-  measure(stats, outcome, isFailure, now);
+  measure(stats, outcome, latencyMs, isFailure, now);
+  if (stats.state === 'serving') recordWindow(stats, outcome, latencyMs, isFailure);
   return judge(stats, outcome, isFailure, policy);
 }
 
-function measure(stats: EndpointStats, outcome: Outcome, isFailure: boolean, now: number): void {
-  if (isFailure || outcome.status === 429) recordFailure(stats, outcome.latencyMs, outcome.retryAfterMs, now);
-  else recordLatency(stats, outcome.latencyMs, now);
+function measure(stats: EndpointStats, outcome: Outcome, latencyMs: number, isFailure: boolean, now: number): void {
+  if (isFailure || outcome.status === 429) recordFailure(stats, latencyMs, outcome.retryAfterMs, now);
+  else recordLatency(stats, latencyMs, now);
   if (!isFailure) return;
   stats.lastFailureKind = outcome.kind;
   stats.lastFailureStatus = outcome.kind === 'response' ? outcome.status : 0;
+}
+
+/** A timeout took at least that long; other failures and a 429 may be quick for a bad reason and say nothing about latency. */
+function recordWindow(stats: EndpointStats, outcome: Outcome, latencyMs: number, isFailure: boolean): void {
+  const { rates, latencies } = stats;
+  if (outcome.kind !== 'response') rates.failures++;
+  else {
+    rates.answers++;
+    if (isFailure) rates.errors++;
+  }
+  const isTimed = outcome.kind === 'timeout' || (!isFailure && outcome.status !== 429);
+  if (isTimed) latencies.record(latencyMs);
 }
 
 function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, policy: EffectivePolicy): boolean {
@@ -72,7 +87,7 @@ function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, polic
     stats.consecutive5xx = 0;
     stats.consecutiveGateway = 0;
     stats.consecutiveLocalOrigin = 0;
-    stats.isOverflowing = false;
+    if (stats.suspicions.length === 0 && stats.health !== 'failing') stats.isOverflowing = false;
     return false;
   }
   if (outcome.kind !== 'response') return isCrossing(++stats.consecutiveLocalOrigin, consecutiveLocalOriginFailures);

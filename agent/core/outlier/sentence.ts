@@ -2,7 +2,11 @@
 
 import { formatHostPort } from '#contract/text/host-port.ts';
 import type { EndpointView } from '../snapshot.ts';
-import type { Ceiling, EjectionReason } from './sweep.ts';
+import { type RateSample, successPercent } from './rates.ts';
+import type { Slowness } from './slowness.ts';
+import { median } from './statistics.ts';
+import type { Ceiling, DetectorReason, EjectionReason, ReturnReason } from './sweep.ts';
+import type { RateReason } from './windows.ts';
 
 /** `payments@10.0.0.7:8080`. Service ids of Consul are left out: people know addresses. */
 export function endpointLabel({ endpoint }: EndpointView): string {
@@ -26,9 +30,41 @@ export function describeOverflow(view: EndpointView, reason: EjectionReason, cei
   return `${endpointLabel(view)} kept in spite of ${cause(view, reason)}; ${outOf(ceiling)}, limit ${ceiling.limit}`;
 }
 
-export function describeReinstatement(view: EndpointView, ceiling: Ceiling, now: number): string {
+/** `… is not ejected, failure_percentage is enforced at 0 %: 90 of 100 answers were 5xx, median of 5 endpoints 1.0 %`. */
+export function describeDetection(view: EndpointView, reason: DetectorReason, enforcing: number): string {
+  return `${endpointLabel(view)} is not ejected, ${reason} is enforced at ${enforcing} %: ${cause(view, reason)}`;
+}
+
+/** `40 of 100 attempts failed, median of 5 endpoints 1.0 %`. */
+export function describeRate(reason: RateReason, sample: RateSample, all: readonly RateSample[]): string {
+  const middle = (100 - median(all.map(successPercent))).toFixed(1);
+  return `${sample.failures} of ${sample.total} ${WHAT_FAILED[reason]}, median of ${all.length} endpoints ${middle} %`;
+}
+
+const WHAT_FAILED: Readonly<Record<RateReason, string>> = {
+  robust_success_rate: 'attempts failed',
+  success_rate: 'answers were 5xx',
+  local_origin_success_rate: 'attempts got no answer',
+  failure_percentage: 'answers were 5xx',
+  failure_percentage_local_origin: 'attempts got no answer',
+};
+
+/** `90th percentile of latency 310 ms, median of its peers 100 ms, 4 windows in a row`. */
+export function describeSlowness({ p90Ms, medianMs }: Slowness, windows: number): string {
+  return `90th percentile of latency ${inMs(p90Ms)}, median of its peers ${inMs(medianMs)}, ${windows} windows in a row`;
+}
+
+/** `… has half its weight: …` and its end. */
+export function describeWeight(view: EndpointView): string {
+  return view.stats.weightFactor < 1
+    ? `${endpointLabel(view)} has half its weight: slower than twice the median of its peers in ${view.stats.slowWindows} windows`
+    : `${endpointLabel(view)} has its whole weight again: no slower than its peers`;
+}
+
+export function describeReinstatement(view: EndpointView, reason: ReturnReason, ceiling: Ceiling, now: number): string {
+  const why = reason === 'probe_passed' ? 'the probe succeeded' : 'its active health check passes';
   const away = inSeconds(Math.round((now - view.stats.ejectedAt) / 100) * 100);
-  return `${endpointLabel(view)} reinstated ${away} after its last ejection: the probe succeeded; ${outOf(ceiling)}`;
+  return `${endpointLabel(view)} reinstated ${away} after its last ejection: ${why}; ${outOf(ceiling)}`;
 }
 
 export function describePanic(service: string, serving: number, all: number, minHealthPercent: number): string {
@@ -52,6 +88,10 @@ function cause({ stats }: EndpointView, reason: EjectionReason): string {
       return stats.lastFailureStatus > 0
         ? `the probe was answered ${stats.lastFailureStatus}`
         : `the probe ended in ${spoken(stats.lastFailureKind)}`;
+    case 'health_check_failed':
+      return `${stats.failedChecks} active health checks failed in a row, last: ${stats.checkText}`;
+    default:
+      return stats.suspicions.find((suspicion) => suspicion.reason === reason)?.cause ?? spoken(reason);
   }
 }
 
@@ -61,6 +101,10 @@ function outOf({ out, total }: Ceiling): string {
 
 function spoken(kind: string): string {
   return kind.replaceAll('_', ' ');
+}
+
+function inMs(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
 function inSeconds(ms: number): string {

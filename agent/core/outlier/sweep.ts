@@ -1,14 +1,27 @@
 // Decides, for the endpoints of one service at one instant, who is ejected, probed, reinstated. Pure: reads statistics and
 // returns decisions; apply.ts writes them. O(endpoints).
 
+import type { OutlierPolicy } from '#contract/policy/outlier.ts';
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Random } from '../../clock.ts';
 import type { EndpointView } from '../snapshot.ts';
 import type { EndpointStats } from '../stats.ts';
-import { describeEjection, describeOverflow, describeReinstatement } from './sentence.ts';
+import { describeDetection, describeEjection, describeOverflow, describeReinstatement } from './sentence.ts';
+import type { ComparingReason } from './windows.ts';
 
 /** Label-safe words; `outrigger_ejections_total{reason}`. */
-export type EjectionReason = 'consecutive_5xx' | 'consecutive_gateway' | 'consecutive_local_origin' | 'probe_failed';
+export type EjectionReason = DetectorReason | 'probe_failed';
+export type DetectorReason = ConsecutiveReason | ComparingReason | 'health_check_failed';
+export type ConsecutiveReason = 'consecutive_5xx' | 'consecutive_gateway' | 'consecutive_local_origin';
+
+export type ReturnReason = 'probe_passed' | 'health_check_passed';
+
+/** One detector's finding about one endpoint. */
+export interface Accusation {
+  readonly reason: DetectorReason;
+  /** Percent of such findings that are acted on. */
+  readonly enforcing: number;
+}
 
 export type Decision =
   /** Out until now + durationMs. */
@@ -22,59 +35,80 @@ export type Decision =
     }
   /** A detector fired but the ceiling is reached. Decided once per run of failures. */
   | { readonly kind: 'overflow'; readonly view: EndpointView; readonly reason: EjectionReason; readonly text: string }
+  /** A detector fired that is not enforced, or not this time: counted and told. */
+  | { readonly kind: 'detect'; readonly view: EndpointView; readonly reason: DetectorReason; readonly text: string }
   /** The ejection time is over: the next pick sends one live request. */
   | { readonly kind: 'probe'; readonly view: EndpointView }
-  | { readonly kind: 'reinstate'; readonly view: EndpointView; readonly text: string }
+  | { readonly kind: 'reinstate'; readonly view: EndpointView; readonly reason: ReturnReason; readonly text: string }
   /** Quiet intervals taken off the multiplier. */
   | { readonly kind: 'calm'; readonly view: EndpointView; readonly multiplier: number; readonly quietSince: number };
 
 /** How many of how many are out, and how many may be; what a sentence says last. */
 export interface Ceiling {
   out: number;
+  /** Endpoints with a finding against them. */
+  suspects: number;
   readonly total: number;
   readonly limit: number;
 }
 
-type OutlierPolicy = EffectivePolicy['outlierDetection'];
+/** Priority level of an endpoint: each level has a ceiling of its own, so that no detector can empty one. */
+export type LevelOf = (view: EndpointView) => number;
+
+export interface SweepRules {
+  /** Everything is one level unless told otherwise. */
+  readonly levelOf?: LevelOf;
+  /** True while the agent cannot trust its own measurement: nobody new is ejected. */
+  readonly isFrozen?: boolean;
+}
 
 /**
  * 1. A finished probe reinstates, or ejects again for longer; both regardless of the ceiling, the endpoint was out already.
- * 2. An ejection whose time is over becomes a probe.
+ *    So does an active health check that passes after the ejection, when failed checks caused it or the policy says so.
+ * 2. An ejection whose time is over becomes a probe, unless active health checks still fail.
  * 3. A quiet interval since the last reinstatement takes one off the multiplier.
- * 4. Detectors: a serving endpoint with a full run of failures is ejected while fewer than the ceiling are out and another
- *    one serves; otherwise it stays and overflows.
+ * 4. Detectors: a serving endpoint with a finding against it (a full run of failures, or a comparison at the end of a window)
+ *    is ejected while fewer than the ceiling of its level are out and another one serves there; otherwise it stays and
+ *    overflows. A finding that is not enforced is told instead; between 0 and 100 percent chance decides once a finding.
  *
- * Ejection time = min(base × multiplier, max), fixed when it begins; the multiplier grows only while base × multiplier < max,
- * as in Envoy. Probing endpoints count as out.
+ * Ejection time = min(base × multiplier, max) + jitter, fixed when it begins; the multiplier grows only while base ×
+ * multiplier < max, as in Envoy. Probing endpoints count as out.
  *
  * @param endpoints  all endpoints of the service, states included
- * @param random     drawn once when more endpoints are to be ejected than the ceiling has room for: then the first in the
- *                   list must not always be the one
+ * @param random     drawn once when more endpoints are to be ejected than the ceiling has room for (then the first in the
+ *                   list must not always be the one), once for each finding enforced in part, and once for each jitter
  */
 export function decideSweep(
   endpoints: readonly EndpointView[],
   policy: EffectivePolicy,
   now: number,
   random: Random,
+  { levelOf = onlyLevel, isFrozen = false }: SweepRules = {},
 ): Decision[] {
   const outlier = policy.outlierDetection;
   const decisions: Decision[] = [];
-  const ceiling = countOut(endpoints, outlier.maxEjectionPercent);
-  const suspects: EndpointView[] = [];
+  const ceilings = countOut(endpoints, levelOf, outlier.maxEjectionPercent);
+  const suspects: { readonly view: EndpointView; readonly ceiling: Ceiling }[] = [];
   for (const view of endpoints) {
-    const decision = reconsider(view, outlier, ceiling, now);
+    const ceiling = ceilings.get(levelOf(view));
+    if (ceiling === undefined) continue;
+    const decision = reconsider(view, outlier, ceiling, now, random);
     if (decision !== null) decisions.push(decision);
-    if (view.stats.state === 'serving' && fullRun(view.stats, outlier) !== null) suspects.push(view);
+    if (isFrozen || view.stats.state !== 'serving' || !isAccused(view.stats, outlier)) continue;
+    suspects.push({ view, ceiling });
+    ceiling.suspects++;
   }
-  const hasRoomForAll = suspects.length <= Math.max(0, ceiling.limit - ceiling.out);
+  const hasRoomForAll = [...ceilings.values()].every((level) => level.suspects <= Math.max(0, level.limit - level.out));
   const first = hasRoomForAll ? 0 : Math.floor(random() * suspects.length);
   for (let nth = 0; nth < suspects.length; nth++) {
-    const view = suspects[(first + nth) % suspects.length];
-    if (view === undefined) continue;
-    const decision = accuse(view, outlier, ceiling, now);
-    if (decision !== null) decisions.push(decision);
+    const suspect = suspects[(first + nth) % suspects.length];
+    if (suspect !== undefined) accuse(suspect.view, outlier, suspect.ceiling, now, random, decisions);
   }
   return decisions;
+}
+
+function onlyLevel(): number {
+  return 0;
 }
 
 /**
@@ -93,26 +127,45 @@ function calmedMultiplier(stats: EndpointStats, intervalMs: number, now: number)
   return Math.max(0, stats.ejectionMultiplier - Math.max(0, quietIntervals));
 }
 
-function countOut(endpoints: readonly EndpointView[], maxEjectionPercent: number): Ceiling {
-  let out = 0;
-  let total = 0;
-  for (const { stats } of endpoints) {
-    if (stats.state !== 'draining') total++;
-    if (stats.state === 'ejected' || stats.state === 'probing') out++;
+function countOut(
+  endpoints: readonly EndpointView[],
+  levelOf: LevelOf,
+  maxEjectionPercent: number,
+): ReadonlyMap<number, Ceiling> {
+  const counts = new Map<number, { out: number; total: number }>();
+  for (const view of endpoints) {
+    const { state } = view.stats;
+    const level = levelOf(view);
+    const count = counts.get(level) ?? { out: 0, total: 0 };
+    if (state !== 'draining') count.total++;
+    if (state === 'ejected' || state === 'probing') count.out++;
+    counts.set(level, count);
   }
-  return { out, total, limit: ejectionLimit(total, maxEjectionPercent) };
+  const ceilings = new Map<number, Ceiling>();
+  for (const [level, { out, total }] of counts) {
+    ceilings.set(level, { out, suspects: 0, total, limit: ejectionLimit(total, maxEjectionPercent) });
+  }
+  return ceilings;
 }
 
 /** Rules 1 to 3. */
-function reconsider(view: EndpointView, outlier: OutlierPolicy, ceiling: Ceiling, now: number): Decision | null {
+function reconsider(
+  view: EndpointView,
+  outlier: OutlierPolicy,
+  ceiling: Ceiling,
+  now: number,
+  random: Random,
+): Decision | null {
   const { stats } = view;
   if (stats.state === 'probing' && stats.probeVerdict === 'failed')
-    return eject(view, 'probe_failed', outlier, ceiling, now);
+    return eject(view, 'probe_failed', outlier, ceiling, now, random);
   if (stats.state === 'probing' && stats.probeVerdict === 'passed') {
-    ceiling.out--;
-    return { kind: 'reinstate', view, text: describeReinstatement(view, ceiling, now) };
+    return reinstate(view, 'probe_passed', ceiling, now);
   }
-  if (stats.state === 'ejected' && now >= stats.ejectedUntil) return { kind: 'probe', view };
+  const isOut = stats.state === 'ejected' || stats.state === 'probing';
+  if (isOut && isVouchedFor(stats, outlier)) return reinstate(view, 'health_check_passed', ceiling, now);
+  const isOver = stats.state === 'ejected' && now >= stats.ejectedUntil;
+  if (isOver && stats.health !== 'failing') return { kind: 'probe', view };
   if (stats.state !== 'serving' || stats.ejectionMultiplier === 0) return null;
   const multiplier = calmedMultiplier(stats, outlier.intervalMs, now);
   if (multiplier === stats.ejectionMultiplier) return null;
@@ -120,23 +173,82 @@ function reconsider(view: EndpointView, outlier: OutlierPolicy, ceiling: Ceiling
   return { kind: 'calm', view, multiplier, quietSince };
 }
 
-/** Rule 4. Every endpoint that is neither out nor draining serves, so total − out is the number that serve. */
-function accuse(view: EndpointView, outlier: OutlierPolicy, ceiling: Ceiling, now: number): Decision | null {
-  const reason = fullRun(view.stats, outlier);
-  if (reason === null) return null;
-  if (ceiling.out < ceiling.limit) {
-    ceiling.out++;
-    return eject(view, reason, outlier, ceiling, now);
-  }
-  if (view.stats.isOverflowing) return null;
-  return { kind: 'overflow', view, reason, text: describeOverflow(view, reason, ceiling) };
+function isVouchedFor(stats: EndpointStats, { successfulActiveHealthCheckUnejectHost }: OutlierPolicy): boolean {
+  if (stats.health !== 'passing' || stats.checkPassedAt <= stats.ejectedAt) return false;
+  return successfulActiveHealthCheckUnejectHost || stats.ejectionReason === 'health_check_failed';
 }
 
-function fullRun(stats: EndpointStats, outlier: OutlierPolicy): EjectionReason | null {
-  if (isFull(stats.consecutive5xx, outlier.consecutive5xxErrors)) return 'consecutive_5xx';
-  if (isFull(stats.consecutiveGateway, outlier.consecutiveGatewayErrors)) return 'consecutive_gateway';
-  if (isFull(stats.consecutiveLocalOrigin, outlier.consecutiveLocalOriginFailures)) return 'consecutive_local_origin';
-  return null;
+function reinstate(view: EndpointView, reason: ReturnReason, ceiling: Ceiling, now: number): Decision {
+  ceiling.out--;
+  return { kind: 'reinstate', view, reason, text: describeReinstatement(view, reason, ceiling, now) };
+}
+
+/** Rule 4. Every endpoint that is neither out nor draining serves, so total − out is the number that serve. */
+function accuse(
+  view: EndpointView,
+  outlier: OutlierPolicy,
+  ceiling: Ceiling,
+  now: number,
+  random: Random,
+  decisions: Decision[],
+): void {
+  const { stats } = view;
+  for (const { reason, enforcing } of accusations(stats, outlier)) {
+    // One that overflowed was found to be enforced then; asking chance again at each sweep would make 50 % certain.
+    const wasEnforced = stats.isOverflowing && enforcing > 0;
+    if (!wasEnforced && !isEnforced(enforcing, random)) {
+      decisions.push({ kind: 'detect', view, reason, text: describeDetection(view, reason, enforcing) });
+      continue;
+    }
+    if (ceiling.out < ceiling.limit) {
+      ceiling.out++;
+      decisions.push(eject(view, reason, outlier, ceiling, now, random));
+    } else if (!stats.isOverflowing) {
+      decisions.push({ kind: 'overflow', view, reason, text: describeOverflow(view, reason, ceiling) });
+    }
+    return;
+  }
+}
+
+/** @param random  asked only between 0 and 100 */
+function isEnforced(enforcing: number, random: Random): boolean {
+  return enforcing >= 100 || (enforcing > 0 && random() * 100 < enforcing);
+}
+
+/** Every finding against the endpoint, the surest first. */
+function accusations(stats: EndpointStats, outlier: OutlierPolicy): Accusation[] {
+  const found: Accusation[] = [];
+  const run = (reason: ConsecutiveReason, count: number, threshold: number, enforcing: number): void => {
+    if (isFull(count, threshold)) found.push({ reason, enforcing });
+  };
+  if (stats.health === 'failing') found.push({ reason: 'health_check_failed', enforcing: 100 });
+  const { consecutive5xx, consecutiveGateway, consecutiveLocalOrigin } = stats;
+  run('consecutive_5xx', consecutive5xx, outlier.consecutive5xxErrors, outlier.enforcingConsecutive5xx);
+  run(
+    'consecutive_gateway',
+    consecutiveGateway,
+    outlier.consecutiveGatewayErrors,
+    outlier.enforcingConsecutiveGatewayFailure,
+  );
+  run(
+    'consecutive_local_origin',
+    consecutiveLocalOrigin,
+    outlier.consecutiveLocalOriginFailures,
+    outlier.enforcingConsecutiveLocalOriginFailure,
+  );
+  found.push(...stats.suspicions);
+  return found;
+}
+
+/** As accusations(), without making a list: most endpoints of most sweeps have none. */
+function isAccused(stats: EndpointStats, outlier: OutlierPolicy): boolean {
+  return (
+    stats.suspicions.length > 0 ||
+    stats.health === 'failing' ||
+    isFull(stats.consecutive5xx, outlier.consecutive5xxErrors) ||
+    isFull(stats.consecutiveGateway, outlier.consecutiveGatewayErrors) ||
+    isFull(stats.consecutiveLocalOrigin, outlier.consecutiveLocalOriginFailures)
+  );
 }
 
 function isFull(count: number, threshold: number): boolean {
@@ -146,14 +258,16 @@ function isFull(count: number, threshold: number): boolean {
 function eject(
   view: EndpointView,
   reason: EjectionReason,
-  { baseEjectionTimeMs, maxEjectionTimeMs, intervalMs }: OutlierPolicy,
+  { baseEjectionTimeMs, maxEjectionTimeMs, maxEjectionTimeJitterMs, intervalMs }: OutlierPolicy,
   ceiling: Ceiling,
   now: number,
+  random: Random,
 ): Decision {
   const { stats } = view;
   const former = reason === 'probe_failed' ? stats.ejectionMultiplier : calmedMultiplier(stats, intervalMs, now);
   const multiplier = former === 0 || former * baseEjectionTimeMs < maxEjectionTimeMs ? former + 1 : former;
-  const durationMs = Math.min(baseEjectionTimeMs * multiplier, maxEjectionTimeMs);
+  const jitterMs = maxEjectionTimeJitterMs === 0 ? 0 : random() * maxEjectionTimeJitterMs;
+  const durationMs = Math.min(baseEjectionTimeMs * multiplier, maxEjectionTimeMs) + jitterMs;
   const text = describeEjection(view, reason, { multiplier, durationMs }, ceiling);
   return { kind: 'eject', view, reason, multiplier, durationMs, text };
 }
