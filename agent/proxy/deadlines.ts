@@ -22,6 +22,7 @@ export class Deadlines {
   readonly #clock: Clock;
   readonly #holders: DeadlineHolder[] = [];
   #timer: NodeJS.Timeout | null = null;
+  #cpuMs = 0;
 
   /** @param maxLoopDelayMs  lateness of the tick from which on `loop` speaks of overload */
   constructor(clock: Clock, maxLoopDelayMs = Number.POSITIVE_INFINITY) {
@@ -36,6 +37,7 @@ export class Deadlines {
     this.#holders.push(holder);
     if (this.#timer !== null) return;
     this.now = this.#clock.now();
+    this.#cpuMs = threadCpuMs();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     // Sockets keep the process alive, the watch over them does not.
     this.#timer.unref();
@@ -58,12 +60,20 @@ export class Deadlines {
 
   /** Backwards, so that a holder which leaves is replaced by one that was already looked at. */
   #tick(): void {
-    const planned = this.now + TICK_MS;
-    this.now = this.#clock.now();
-    this.loop.note(this.now - planned);
+    const passedMs = this.#clock.now() - this.now;
+    const cpuMs = threadCpuMs();
+    this.now += passedMs;
+    this.loop.note(passedMs - TICK_MS, (cpuMs - this.#cpuMs) / passedMs);
+    this.#cpuMs = cpuMs;
     for (let slot = this.#holders.length - 1; slot >= 0; slot -= 1) {
       const holder = this.#holders[slot];
       if (holder !== undefined && holder.deadlineAt <= this.now) holder.onDeadline(this.now);
     }
   }
+}
+
+/** CPU time of this thread alone: what the process's other threads do does not keep the event loop. */
+function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }

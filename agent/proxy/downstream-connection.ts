@@ -10,7 +10,6 @@ import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
 import { recordRefusal } from './request-record.ts';
 import { composeRescue } from './rescue.ts';
 import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
-import { readInto } from './socket-reads.ts';
 import type { Tunnel } from './tunnel.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -52,7 +51,7 @@ export class DownstreamConnection implements DeadlineHolder {
     this.address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
     this.#phaseDeadlineAt = scope.deadlines.now + scope.limits.headMs;
     this.#arm();
-    readInto(socket, scope.readBuffer, (bytes) => this.#onData(bytes));
+    scope.read(socket, (bytes) => this.#onData(bytes));
     socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => this.destroy());
@@ -77,13 +76,14 @@ export class DownstreamConnection implements DeadlineHolder {
   writeParts(prefix: string, bytes: Buffer, suffix: string): boolean {
     if (this.#phase === 'closed') return true;
     const { socket } = this;
-    if (prefix === '' && suffix === '') return this.#noteStall(socket.write(bytes));
+    // A piece as large as the stream's limit is "too much" for it even when the kernel has already taken it.
+    if (prefix === '' && suffix === '') return this.#noteStall(socket.write(bytes) || socket.writableLength === 0);
     socket.cork();
     if (prefix !== '') socket.write(prefix, 'latin1');
     socket.write(bytes);
     if (suffix !== '') socket.write(suffix, 'latin1');
     socket.uncork();
-    return this.#noteStall(!socket.writableNeedDrain);
+    return this.#noteStall(!socket.writableNeedDrain || socket.writableLength === 0);
   }
 
   #noteStall(hasRoom: boolean): boolean {

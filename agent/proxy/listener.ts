@@ -20,7 +20,7 @@ import {
   type MeshReader,
   type ProxyScope,
 } from './scope.ts';
-import { createReadBuffer } from './socket-reads.ts';
+import { createSharedReader } from './socket-reads.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -57,10 +57,16 @@ export interface ProxyListener {
   listen(): Promise<ListenAddress>;
   /** New connections are refused from now on; those that are open live on. */
   stopAccepting(): void;
-  /** Closes idle connections, lets requests in flight end, and closes what is left after `deadlineMs`. */
+  /**
+   * Lets requests in flight end and tells those that still come to close; closes idle connections after a moment, and what is
+   * left after `deadlineMs`.
+   */
   drain(deadlineMs: number): Promise<void>;
   close(): Promise<void>;
 }
+
+/** A request may be on its way when a connection is closed as idle: most callers are told in an answer before this is over. */
+const IDLE_GRACE_MS = 500;
 
 export function createProxyListener(options: ProxyListenerOptions): ProxyListener {
   let isDraining = false;
@@ -114,12 +120,16 @@ export function createProxyListener(options: ProxyListenerOptions): ProxyListene
     drain: (deadlineMs) => {
       isDraining = true;
       stopAccepting();
-      for (const connection of [...connections]) connection.closeWhenIdle();
       if (connections.size === 0) return Promise.resolve();
       return new Promise((resolve) => {
         const timer = setTimeout(closeAll, deadlineMs);
+        const closeIdle = () => {
+          for (const connection of [...connections]) connection.closeWhenIdle();
+        };
+        const graceTimer = setTimeout(closeIdle, Math.min(IDLE_GRACE_MS, deadlineMs / 2));
         onEmpty = () => {
           clearTimeout(timer);
+          clearTimeout(graceTimer);
           onEmpty = null;
           resolve();
         };
@@ -187,7 +197,7 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     deadlines: new Deadlines(clock, limits.maxLoopDelayMs),
     limits,
     discover: options.discover ?? null,
-    readBuffer: createReadBuffer(),
+    read: createSharedReader(),
     stalls: options.stalls ?? null,
     nextRequestId: () => {
       requests += 1;

@@ -8,6 +8,7 @@ import type { AccessLog } from '../telemetry/access-log.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Pools } from './pools.ts';
+import type { SharedReader } from './socket-reads.ts';
 
 export type Direction = 'outbound' | 'inbound';
 
@@ -90,6 +91,6 @@ export interface ProxyScope {
   readonly discover: ((service: string) => Promise<void>) | null;
   /** Unique text for a request that came without an id. */
   readonly nextRequestId: () => string;
-  /** What every downstream socket reads into. */
-  readonly readBuffer: Buffer;
+  /** How every downstream socket reads. */
+  readonly read: SharedReader;
 }

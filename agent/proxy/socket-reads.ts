@@ -28,24 +28,32 @@ export function connectReading(options: TcpNetConnectOpts, nextBuffer: () => Buf
   return connect({ ...options, onread: { buffer: nextBuffer, callback } });
 }
 
+/** Lets an accepted socket read into memory that it shares with all others that were given to the same reader; no `data` either. */
+export type SharedReader = (socket: Socket, onBytes: OnBytes) => void;
+
 /**
- * Lets an accepted socket read into `memory`, which any number of sockets may share; it emits no `data` either.
- *
  * Node has `onread` for sockets that connect only. Accepted ones have the same parts, but under private names; where these are
  * not as expected, the socket reads like any other and the rule above costs a copy it does not need.
  */
-export function readInto(socket: Socket, memory: Buffer, onBytes: OnBytes): void {
-  const handle: unknown = Reflect.get(socket, '_handle');
-  const own = Object.getOwnPropertySymbols(socket);
-  const memoryKey = own.find(({ description }) => description === 'kBuffer');
-  const callbackKey = own.find(({ description }) => description === 'kBufferCb');
-  if (!hasUserBuffer(handle) || memoryKey === undefined || callbackKey === undefined) {
-    socket.on('data', onBytes);
-    return;
-  }
-  Reflect.set(socket, memoryKey, memory);
-  Reflect.set(socket, callbackKey, (length: number) => onBytes(memory.subarray(0, length)));
-  handle.useUserBuffer(memory);
+export function createSharedReader(): SharedReader {
+  const memory = createReadBuffer();
+  let memoryKey: symbol | undefined;
+  let callbackKey: symbol | undefined;
+  return (socket, onBytes) => {
+    const handle: unknown = Reflect.get(socket, '_handle');
+    if (memoryKey === undefined || callbackKey === undefined) {
+      const own = Object.getOwnPropertySymbols(socket);
+      memoryKey = own.find(({ description }) => description === 'kBuffer');
+      callbackKey = own.find(({ description }) => description === 'kBufferCb');
+    }
+    if (!hasUserBuffer(handle) || memoryKey === undefined || callbackKey === undefined) {
+      socket.on('data', onBytes);
+      return;
+    }
+    Reflect.set(socket, memoryKey, memory);
+    Reflect.set(socket, callbackKey, (length: number) => onBytes(memory.subarray(0, length)));
+    handle.useUserBuffer(memory);
+  };
 }
 
 function hasUserBuffer(handle: unknown): handle is { useUserBuffer(memory: Buffer): void } {

@@ -112,7 +112,7 @@ t.test('a stream of events outlives every request timeout for an hour, and ends 
   t.ok(clock.now() >= 3_600_000);
 });
 
-t.test('a request that goes in circles ends at the eighth agent, and each hop says what it is', async (t) => {
+t.test('G7 a request that goes in circles ends at the eighth agent, and each hop says what it is', async (t) => {
   // An agent whose only endpoint of `a` is itself.
   const loop = await startRig(t, { a: [1] });
   loop.setService('a', [loop.port], policyWith({ retries: { attempts: 0 } }));

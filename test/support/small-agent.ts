@@ -2,23 +2,36 @@
 //
 //   node test/support/small-agent.ts ORIGIN_PORT[,…] [PORT [reuse]]      prints the port; SIGTERM drains and ends
 
-import { DEFAULT_POLICY } from '#contract/policy/plan.ts';
 import { systemClock, systemRandom } from '../../agent/clock.ts';
-import { createEndpointStats } from '../../agent/core/stats.ts';
-import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
+import { Mesh } from '../../agent/mesh/mesh.ts';
 import { Admission, readMaxDescriptors } from '../../agent/proxy/admission.ts';
 import { createProxyListener } from '../../agent/proxy/listener.ts';
 import { Pools } from '../../agent/proxy/pools.ts';
 import { Metrics } from '../../agent/telemetry/metrics.ts';
 
 const [ports = '', port = '0', reuse] = process.argv.slice(2);
-const endpoints = ports.split(',').map((text) => {
-  const id = `a@127.0.0.1:${text}`;
-  const endpoint = { id, address: '127.0.0.1', port: Number(text), weight: 1, zone: null, tags: [], meta: {} };
-  return { endpoint, stats: createEndpointStats(id) };
+const mesh = new Mesh({
+  caller: 'web',
+  clock: systemClock,
+  random: systemRandom,
+  onEvent: () => {},
 });
-const plan = { service: 'a', policy: DEFAULT_POLICY, rules: [], permission: { kind: 'allow' as const } };
-const view = createServiceView(plan, endpoints, createServiceStats('a'));
+mesh.applyEndpoints({
+  service: 'a',
+  source: 'static',
+  endpoints: ports.split(',').map((text) => {
+    return {
+      id: `a@127.0.0.1:${text}`,
+      address: '127.0.0.1',
+      port: Number(text),
+      weight: 1,
+      zone: null,
+      tags: [],
+      meta: {},
+    };
+  }),
+});
+setInterval(() => mesh.sweep(systemClock.now()), 100).unref();
 const pools = new Pools({ clock: systemClock });
 const listener = createProxyListener({
   direction: 'outbound',
@@ -26,7 +39,7 @@ const listener = createProxyListener({
   reusePort: reuse === 'reuse',
   service: 'web',
   route: { kind: 'byHost' },
-  mesh: { snapshot: { generation: 1, policyVersion: 0, services: new Map([['a', view]]) }, requestSweep: () => {} },
+  mesh,
   pools,
   metrics: new Metrics(),
   accessLog: { write: () => {} },
