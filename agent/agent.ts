@@ -72,6 +72,7 @@ export function createAgent(options: AgentOptions): Agent {
   const onEvent = (event: MeshEvent): void => {
     events.add(event);
     if (event.kind === 'ejection' && event.service !== null) metrics.ejection(event.service, event.reason);
+    if (event.kind === 'detection' && event.service !== null) metrics.detection(event.service, event.reason);
     if (event.kind === 'ejection' || event.kind === 'reinstatement') reporter?.reportNow();
   };
 

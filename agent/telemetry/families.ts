@@ -5,6 +5,7 @@ import type { EndpointState } from '#contract/frames.ts';
 import type { EdgeCounters } from './edge.ts';
 import { type EdgeTable, OTHER } from './edge-table.ts';
 import type { MetricSources } from './metrics.ts';
+import type { ReasonCounts } from './reason-counts.ts';
 
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
@@ -22,8 +23,9 @@ export interface FamilyInputs {
   readonly edges: EdgeTable;
   readonly sources: MetricSources;
   readonly version: string;
-  /** Ejections so far by destination and reason. */
-  readonly ejections: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** So far, by destination and reason. */
+  readonly ejections: ReasonCounts;
+  readonly detections: ReasonCounts;
   /** Destinations with series of their own in one gauge. */
   readonly maxDestinations: number;
 }
@@ -34,7 +36,7 @@ export function families(inputs: FamilyInputs): Family[] {
   return [...attemptFamilies(inputs), ...meshFamilies(inputs), ...agentFamilies(inputs)];
 }
 
-function attemptFamilies({ edges, ejections }: FamilyInputs): Family[] {
+function attemptFamilies({ edges, ejections, detections }: FamilyInputs): Family[] {
   const sum = (label: string, counts: (edge: EdgeCounters) => Iterable<[string, number]>): Sample[] => {
     const samples = new Map<string, { labels: Record<string, string>; value: number }>();
     for (const edge of edges.all()) {
@@ -76,10 +78,13 @@ function attemptFamilies({ edges, ejections }: FamilyInputs): Family[] {
       name: 'outrigger_ejections_total',
       help: 'Ejections of endpoints, by the detector that decided.',
       type: 'counter',
-      samples: () =>
-        [...ejections].flatMap(([destination, reasons]) =>
-          [...reasons].map(([reason, value]) => ({ labels: { destination, reason }, value })),
-        ),
+      samples: () => ejections.samples(),
+    },
+    {
+      name: 'outrigger_detections_total',
+      help: 'Findings against endpoints that ejected nobody: not enforced, or the weight was halved or restored instead.',
+      type: 'counter',
+      samples: () => detections.samples(),
     },
   ];
 }

@@ -6,11 +6,12 @@ import { type Clock, systemClock } from '../clock.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { RequestResult } from '../core/reason.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
-import { EdgeTable, OTHER } from './edge-table.ts';
+import { EdgeTable } from './edge-table.ts';
 import { EdgeText } from './edge-text.ts';
 import { formatSamples, header, Pacer } from './exposition.ts';
 import { type Family, families } from './families.ts';
 import { type ProcessFamily, processFamilies } from './process-metrics.ts';
+import { ReasonCounts } from './reason-counts.ts';
 import { SeriesBudget } from './series-budget.ts';
 import { TcpCounters, tcpFamilies } from './tcp-counters.ts';
 
@@ -73,8 +74,6 @@ const TRAFFIC_SHARE = 0.8;
 const FIXED_SERIES = 300;
 /** Gauges of one destination: connections 2, endpoints 4, panic, discovery age. */
 const GAUGES_PER_DESTINATION = 8;
-/** Ejection reasons that one destination tells apart; further ones count as `other`. */
-const MAX_EJECTION_REASONS = 16;
 const NO_SOURCES: MetricSources = {
   snapshot: () => null,
   discovery: () => [],
@@ -87,7 +86,8 @@ const NO_SOURCES: MetricSources = {
 
 export class Metrics {
   readonly #edges: EdgeTable;
-  readonly #ejections = new Map<string, Map<string, number>>();
+  readonly #ejections: ReasonCounts;
+  readonly #detections: ReasonCounts;
   readonly #tcp = new Map<string, TcpCounters>();
   readonly #families: (Family | ProcessFamily)[];
   readonly #edgeText = new EdgeText();
@@ -106,11 +106,14 @@ export class Metrics {
     const maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
     this.#budget = new SeriesBudget(Math.floor(maxSeries * TRAFFIC_SHARE) - FIXED_SERIES);
     this.#edges = new EdgeTable(this.#maxEdges, this.#budget);
+    this.#ejections = new ReasonCounts(this.#maxEdges, this.#budget);
+    this.#detections = new ReasonCounts(this.#maxEdges, this.#budget);
     const inputs = {
       edges: this.#edges,
       sources: { ...NO_SOURCES, ...options.sources },
       version: options.version ?? 'unknown',
       ejections: this.#ejections,
+      detections: this.#detections,
       maxDestinations: Math.min(this.#maxEdges, Math.floor((maxSeries * (1 - TRAFFIC_SHARE)) / GAUGES_PER_DESTINATION)),
     };
     this.#families = [...families(inputs), ...tcpFamilies(this.#tcp), ...this.#selfFamilies()];
@@ -130,23 +133,19 @@ export class Metrics {
 
   /** An endpoint was ejected; the composition root calls this for each ejection event. */
   ejection(destination: string, reason: string): void {
-    const hasRoom = this.#ejections.size < this.#maxEdges && this.#budget.used < this.#budget.limit;
-    const name = this.#ejections.has(destination) || hasRoom ? destination : OTHER;
-    const reasons = this.#ejections.get(name) ?? new Map<string, number>();
-    const isOwn = reasons.has(reason) || (reasons.size < MAX_EJECTION_REASONS && this.#budget.take(1));
-    const word = isOwn ? reason : OTHER;
-    if (name !== destination || !isOwn) this.#budget.fold();
-    reasons.set(word, (reasons.get(word) ?? 0) + 1);
-    this.#ejections.set(name, reasons);
+    this.#ejections.add(destination, reason);
+  }
+
+  /** A detector fired without ejecting: it is not enforced, or begins by halving a weight. Called for each such event. */
+  detection(destination: string, reason: string): void {
+    this.#detections.add(destination, reason);
   }
 
   /** Forgets the series of a destination that left the mesh, once no request is in flight there. */
   dropDestination(service: string): void {
     this.#edges.drop(service);
-    const reasons = this.#ejections.get(service);
-    if (reasons === undefined) return;
-    this.#ejections.delete(service);
-    this.#budget.give(reasons.size - (reasons.has(OTHER) ? 1 : 0));
+    this.#ejections.drop(service);
+    this.#detections.drop(service);
   }
 
   /** Prometheus text. One rendering is shared by all callers within a second, so a flood of scrapes costs one. */

@@ -29,6 +29,7 @@ async function everything(metrics: Metrics): Promise<string> {
   edge.budgetExhausted();
   edge.end('ok', 200, 12);
   metrics.ejection('orders', 'consecutive_5xx');
+  metrics.detection('orders', 'failure_percentage');
   metrics.tcp('orders').end('ok');
   return metrics.render();
 }

@@ -8,6 +8,8 @@ const BUCKETS = 72;
 export class LatencyWindow {
   readonly #counts = new Uint32Array(BUCKETS);
   #total = 0;
+  /** Highest bucket in use. */
+  #top = 0;
 
   get total(): number {
     return this.#total;
@@ -17,24 +19,27 @@ export class LatencyWindow {
     const at = bucketOf(latencyMs);
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;
     this.#total++;
+    if (at > this.#top) this.#top = at;
   }
 
   clear(): void {
     if (this.#total === 0) return;
     this.#counts.fill(0);
     this.#total = 0;
+    this.#top = 0;
   }
 
   /** Quantile in ms, interpolated within its bucket: at most 19 % off. 0 without a sample. */
   quantile(share: number): number {
-    const rank = share * this.#total;
-    let below = 0;
-    for (let at = 0; at < BUCKETS; at++) {
+    // From the top, since quantiles that matter are high ones.
+    const rank = (1 - share) * this.#total;
+    let above = 0;
+    for (let at = this.#top; at >= 0; at--) {
       const count = this.#counts[at] ?? 0;
-      if (count > 0 && below + count >= rank) {
-        return FLOOR_MS * 2 ** ((at + Math.max(0, rank - below) / count) / PER_OCTAVE);
+      if (count > 0 && above + count >= rank) {
+        return FLOOR_MS * 2 ** ((at + 1 - Math.max(0, rank - above) / count) / PER_OCTAVE);
       }
-      below += count;
+      above += count;
     }
     return 0;
   }
@@ -42,7 +47,7 @@ export class LatencyWindow {
   /** Samples above `limitMs`, counted by whole buckets: those of the bucket that the limit lies in are not above it. */
   countAbove(limitMs: number): number {
     let above = 0;
-    for (let at = bucketOf(limitMs) + 1; at < BUCKETS; at++) above += this.#counts[at] ?? 0;
+    for (let at = this.#top; at > bucketOf(limitMs); at--) above += this.#counts[at] ?? 0;
     return above;
   }
 }

@@ -82,11 +82,22 @@ export function standingOut(samples: readonly RateSample[]): number[] {
   const scores = robustScores(samples);
   const scoreOf = (at: number): number => scores[at] ?? 0;
   const rest = addUp(samples.filter((_, at) => scoreOf(at) <= ROBUST_LIMIT));
-  const byScore = samples.map((_, at) => at).sort((one, other) => scoreOf(one) - scoreOf(other));
-  const middle = samples[byScore[samples.length >> 1] ?? -1] ?? rest;
+  const middle = middleOf(samples, scores) ?? rest;
   return positions(samples, (one, at) =>
     scoreOf(at) > ROBUST_LIMIT ? isSignificant(one, rest) : scoreOf(at) > 0 && isSignificant(one, middle, FAR),
   );
+}
+
+/** The upper median: the sample with the smallest score that is not below 0. */
+function middleOf(samples: readonly RateSample[], scores: readonly number[]): RateSample | undefined {
+  let middleAt = -1;
+  let least = Number.POSITIVE_INFINITY;
+  for (const [at, score] of scores.entries()) {
+    if (score < 0 || score >= least) continue;
+    least = score;
+    middleAt = at;
+  }
+  return samples[middleAt];
 }
 
 /** Positions of endpoints that fail at least `threshold` percent of the time. */

@@ -13,13 +13,14 @@ const SPREADS = 3.5;
 const MARGIN = 0.05;
 
 export interface Slowness {
-  readonly isSlow: boolean;
+  /** Position in the group. */
+  readonly at: number;
   readonly p90Ms: number;
   readonly medianMs: number;
 }
 
 /**
- * An endpoint is slow when
+ * The slow endpoints of a group. One is slow when
  * - ln p90 lies above the median by more than max(ln 2, 3.5 · 1.4826 · MAD), and p90 itself by `minimumDifferenceMs`;
  * - and the share of its requests above a limit half-way to that significantly exceeds that of the others. Without this a
  *   service where every tenth request is a slow one has a p90 that jumps by chance.
@@ -28,20 +29,21 @@ export interface Slowness {
  *
  * @param windows  endpoints that ought to be alike: one service, one zone, enough samples each
  */
-export function judgeSlowness(windows: readonly LatencyWindow[], minimumDifferenceMs: number): Slowness[] {
+export function findSlow(windows: readonly LatencyWindow[], minimumDifferenceMs: number): Slowness[] {
   const p90s = windows.map((window) => window.quantile(QUANTILE));
+  const medianMs = median(p90s);
+  const leastMs = medianMs + Math.max(medianMs, minimumDifferenceMs);
+  if (!p90s.some((p90Ms) => p90Ms >= leastMs)) return [];
   const logs = p90s.map(Math.log);
   const { middle, spread } = robustSpread(logs);
-  const medianMs = median(p90s);
-  const limitMs = medianMs + Math.max(medianMs, minimumDifferenceMs) / 2;
   const distance = Math.max(LEAST_DISTANCE, SPREADS * spread);
-  const isFar = logs.map((log, at) => log - middle > distance && (p90s[at] ?? 0) - medianMs >= minimumDifferenceMs);
+  const isFar = logs.map((log, at) => log - middle > distance && (p90s[at] ?? 0) >= leastMs);
+  const limitMs = (medianMs + leastMs) / 2;
   const shares = windows.map((window): RateSample => {
     return { failures: window.countAbove(limitMs), total: window.total };
   });
   const rest = addUp(shares.filter((_, at) => isFar[at] !== true));
-  return shares.map((share, at) => {
-    const isSlow = isFar[at] === true && isSignificant(share, rest, MARGIN);
-    return { isSlow, p90Ms: p90s[at] ?? 0, medianMs };
-  });
+  return shares.flatMap((share, at) =>
+    isFar[at] === true && isSignificant(share, rest, MARGIN) ? [{ at, p90Ms: p90s[at] ?? 0, medianMs }] : [],
+  );
 }

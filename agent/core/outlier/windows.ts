@@ -7,7 +7,7 @@ import type { EndpointStats } from '../stats.ts';
 import type { LatencyWindow } from './latency-window.ts';
 import { belowThreshold, failingOften, type RateSample, standingOut } from './rates.ts';
 import { describeRate, describeSlowness } from './sentence.ts';
-import { judgeSlowness } from './slowness.ts';
+import { findSlow } from './slowness.ts';
 
 /** Attempts of one endpoint in one window. */
 export interface RateWindow {
@@ -115,7 +115,8 @@ function closeRates(endpoints: readonly EndpointView[], outlier: OutlierPolicy, 
     clearRates(stats.rates);
     if (stats.suspicions.length > 0) stats.suspicions = stats.suspicions.filter(({ reason }) => reason === 'latency');
   }
-  if (isTrusted) for (const detector of detectors(outlier)) compare(endpoints, detector);
+  const hasFailures = endpoints.some(({ stats }) => stats.formerRates.errors + stats.formerRates.failures > 0);
+  if (isTrusted && hasFailures) for (const detector of detectors(outlier)) compare(endpoints, detector);
 }
 
 interface RateDetector {
@@ -223,16 +224,15 @@ function closeLatencies(
 function judgeZone(views: readonly EndpointView[], outlier: OutlierPolicy, changed: EndpointView[]): void {
   const { minimumDifferenceMs, enforcing } = outlier.latency;
   const windows = views.map(({ stats }): LatencyWindow => stats.latencies);
-  const found = judgeSlowness(windows, minimumDifferenceMs);
+  const slow = new Map(findSlow(windows, minimumDifferenceMs).map((one) => [one.at, one]));
   for (const [at, view] of views.entries()) {
     const { stats } = view;
-    const slowness = found[at];
-    if (slowness === undefined) continue;
+    const slowness = slow.get(at);
     stats.latencies.clear();
     stats.unjudgedWindows = 0;
-    stats.slowWindows = slowness.isSlow ? stats.slowWindows + 1 : 0;
+    stats.slowWindows = slowness === undefined ? 0 : stats.slowWindows + 1;
     dropSuspicion(stats, 'latency');
-    if (stats.slowWindows >= SLOW_WINDOWS_TO_EJECT) {
+    if (slowness !== undefined && stats.slowWindows >= SLOW_WINDOWS_TO_EJECT) {
       const cause = describeSlowness(slowness, stats.slowWindows);
       stats.suspicions = [...stats.suspicions, { reason: 'latency', enforcing, cause }];
     }

@@ -12,7 +12,7 @@ import {
   standingOut,
   successRateThreshold,
 } from '../../../../agent/core/outlier/rates.ts';
-import { judgeSlowness } from '../../../../agent/core/outlier/slowness.ts';
+import { findSlow } from '../../../../agent/core/outlier/slowness.ts';
 import { wilsonInterval } from '../../../../agent/core/outlier/statistics.ts';
 import { ejectionLimit } from '../../../../agent/core/outlier/sweep.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
@@ -202,7 +202,7 @@ t.test('latency: alike endpoints are not slow, whatever the shape', async (t) =>
         let here = 0;
         for (let run = 0; run < Math.ceil(600 / size); run++) {
           const group = Array.from({ length: size }, () => windowOf(samples, () => draw(random)));
-          here += judgeSlowness(group, 20).filter(({ isSlow }) => isSlow).length;
+          here += findSlow(group, 20).length;
           windows += size;
         }
         if (here > 0) t.comment(`${shape}, ${size} endpoints, ${samples} samples: ${here} slow windows`);
@@ -221,16 +221,12 @@ t.test('latency: one endpoint three times as slow is found', async (t) => {
     let wrong = 0;
     for (let run = 0; run < 100; run++) {
       const group = Array.from({ length: 5 }, (_, at) => windowOf(200, () => draw(random) * (at === 0 ? 3 : 1)));
-      for (const [at, { isSlow }] of judgeSlowness(group, 20).entries()) if (isSlow) at === 0 ? found++ : wrong++;
+      for (const { at } of findSlow(group, 20)) at === 0 ? found++ : wrong++;
     }
     t.comment(`${shape}: ${found} of 100 found, ${wrong} wrong`);
     if (!shape.includes('slow')) t.ok(found >= 70, `${shape}: ${found} of 100`);
     t.ok(wrong <= 1, `${shape}: ${wrong}`);
   }
   const fast = [1, 1, 1, 1, 9].map((ms) => windowOf(100, () => ms));
-  t.same(
-    judgeSlowness(fast, 20).filter(({ isSlow }) => isSlow),
-    [],
-    'nine milliseconds instead of one are not worth an ejection',
-  );
+  t.same(findSlow(fast, 20), [], 'nine milliseconds instead of one are not worth an ejection');
 });
