@@ -40,6 +40,8 @@ interface Share {
   readonly share: number;
 }
 
+const NOBODY: readonly null[] = Object.freeze([]);
+
 /** O(endpoints), but for a hash table when the membership of its level changed. */
 export function groupEndpoints(
   policy: EffectivePolicy,
@@ -75,9 +77,17 @@ function levelsOf(endpoints: readonly EndpointView[], failover: EffectivePolicy[
   }
   return [...byPriority]
     .sort(([a], [b]) => a - b)
-    .map(([priority, members]) => {
-      return { priority, members, serving: members.filter(({ stats }) => stats.state === 'serving') };
-    });
+    .map(([priority, members]) => ({ priority, members, serving: servingOf(members) }));
+}
+
+/** The same list when all of it serves, the normal case. */
+function servingOf(members: readonly EndpointView[]): readonly EndpointView[] {
+  for (const { stats } of members) if (stats.state !== 'serving') return members.filter(isServing);
+  return members;
+}
+
+function isServing({ stats }: EndpointView): boolean {
+  return stats.state === 'serving';
 }
 
 function sharesOf(
@@ -141,7 +151,8 @@ function groupOf(
   const cumulativeWeights = new Float64Array(views.length);
   let hasEqualWeights = true;
   let totalWeight = 0;
-  for (const [index, { endpoint, stats }] of views.entries()) {
+  for (let index = 0; index < views.length; index++) {
+    const { endpoint, stats } = views[index] as EndpointView; // index < length
     const since = warmingSince(stats);
     const factor = since < 0 ? 1 : warmUpFactor(now - since, slowStart);
     const weight = endpoint.weight * stats.weightFactor * factor;
@@ -150,7 +161,6 @@ function groupOf(
     cumulativeWeights[index] = totalWeight;
     if (weight !== weights[0]) hasEqualWeights = false;
   }
-  const pickable = new Set(facts.members === null ? [] : views);
   return Object.freeze({
     ...facts,
     views: Object.freeze(views),
@@ -159,8 +169,16 @@ function groupOf(
     totalWeight,
     meanWeight: views.length === 0 ? 1 : totalWeight / views.length,
     cumulativeWeights,
-    byMember: Object.freeze((facts.members?.members ?? []).map((view) => (pickable.has(view) ? view : null))),
+    byMember: facts.members === null ? NOBODY : pickableMembers(facts.members.members, views),
   });
+}
+
+function pickableMembers(
+  members: readonly EndpointView[],
+  views: readonly EndpointView[],
+): readonly (EndpointView | null)[] {
+  const pickable = new Set(views);
+  return Object.freeze(members.map((view) => (pickable.has(view) ? view : null)));
 }
 
 function warmUntilOf(endpoints: readonly EndpointView[], policy: EffectivePolicy, now: number): number {

@@ -35,12 +35,12 @@ export interface EndpointGroup {
   /** What a pick chooses from; not empty. */
   readonly views: readonly EndpointView[];
   /** Effective weights, in the order of `views`: below the endpoint's own while it warms up or is held back. */
-  readonly weights: readonly number[];
+  readonly weights: ArrayLike<number>;
   readonly hasEqualWeights: boolean;
   readonly totalWeight: number;
   readonly meanWeight: number;
-  /** Running sums of `weights`, for drawing by weight; empty when all are the same. */
-  readonly cumulativeWeights: readonly number[];
+  /** Running sums of `weights`, for drawing by weight. */
+  readonly cumulativeWeights: ArrayLike<number>;
   /** Table of ringHash and maglev, else null; and for each member of the table its view, or null when it is not in `views`. */
   readonly members: MemberTable | null;
   readonly byMember: readonly (EndpointView | null)[];

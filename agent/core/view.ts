@@ -39,7 +39,16 @@ export function createServiceView(
     endpoints: known,
     ...grouping,
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),
-    probing: Object.freeze(known.filter((view) => view.stats.state === 'probing')),
+    probing: probingOf(known),
     stats,
   });
+}
+
+const NOBODY: readonly EndpointView[] = Object.freeze([]);
+
+function probingOf(known: readonly EndpointView[]): readonly EndpointView[] {
+  for (const { stats } of known) {
+    if (stats.state === 'probing') return Object.freeze(known.filter((view) => view.stats.state === 'probing'));
+  }
+  return NOBODY;
 }

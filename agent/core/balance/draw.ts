@@ -38,8 +38,8 @@ function drawEvenly(count: number, except: number, random: Random): number {
 }
 
 /** The stretch of the excluded endpoint is cut out of [0, total), then a binary search finds the one that was hit. */
-function drawCumulative(cumulative: readonly number[], except: number, random: Random): number {
-  const total = cumulative.at(-1) ?? 0;
+function drawCumulative(cumulative: ArrayLike<number>, except: number, random: Random): number {
+  const total = cumulative[cumulative.length - 1] ?? 0;
   const from = except > 0 ? (cumulative[except - 1] ?? 0) : 0;
   const cut = except < 0 ? 0 : (cumulative[except] ?? 0) - from;
   let hit = random() * (total - cut);

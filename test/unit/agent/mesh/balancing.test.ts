@@ -36,7 +36,8 @@ function viewOf(mesh: Mesh, service: string): ServiceView {
 
 t.test('an endpoint that joins a running service warms up step by step; all at the start do not', async (t) => {
   const { mesh, clock } = createMesh();
-  const weights = () => (viewOf(mesh, 'payments').groups[0]?.weights ?? []).map((weight) => Math.round(weight * 100));
+  const weights = () =>
+    Array.from(viewOf(mesh, 'payments').groups[0]?.weights ?? [], (weight) => Math.round(weight * 100));
   tell(mesh, 'payments', [{}, {}]);
   t.same(weights(), [100, 100], 'where all are new none is');
   tell(mesh, 'payments', [{}, {}, {}]);
