@@ -6,8 +6,10 @@ import t from 'tap';
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Outcome } from '../../agent/core/outcome.ts';
 import { applyDecision } from '../../agent/core/outlier/apply.ts';
+import { forgetChecks, recordCheck } from '../../agent/core/outlier/checks.ts';
 import { beginAttempt, endAttempt } from '../../agent/core/outlier/record.ts';
 import { decideSweep } from '../../agent/core/outlier/sweep.ts';
+import { closeWindows, createServiceWindows } from '../../agent/core/outlier/windows.ts';
 import type { EndpointView } from '../../agent/core/snapshot.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { endpointViews, outcome, policyWith } from '../support/views.ts';
@@ -27,6 +29,8 @@ class Service {
   readonly views: readonly EndpointView[];
   readonly policy: EffectivePolicy;
   readonly #random = seededRandom(1);
+  readonly #windows = createServiceWindows();
+  isFrozen = false;
 
   constructor(size: number, policy: EffectivePolicy) {
     this.views = endpointViews(...Array.from({ length: size }, () => 1));
@@ -42,33 +46,45 @@ class Service {
   sweep(model: Model): void {
     const { maxEjectionPercent, maxEjectionTimeMs } = this.policy.outlierDetection;
     const before = this.#out();
-    const decisions = decideSweep(this.views, this.policy, model.now, this.#random);
+    closeWindows(this.#windows, this.views, this.policy.outlierDetection, model.now, !this.isFrozen);
+    const rules = { isFrozen: this.isFrozen, levelOf: this.levelOf };
+    const decisions = decideSweep(this.views, this.policy, model.now, this.#random, rules);
     for (const decision of decisions) {
       const index = this.views.indexOf(decision.view);
       if (decision.kind === 'eject') {
-        check(decision.durationMs <= maxEjectionTimeMs, 'an ejection is longer than the cap');
+        const { maxEjectionTimeJitterMs } = this.policy.outlierDetection;
+        check(decision.durationMs <= maxEjectionTimeMs + maxEjectionTimeJitterMs, 'an ejection is longer than the cap');
+        check(!this.isFrozen || decision.reason === 'probe_failed', 'ejected while frozen');
         model.outUntil[index] = model.now + decision.durationMs;
       }
+      // An active health check that passes ends an ejection early; that is what it is for.
+      if (decision.kind === 'reinstate') model.outUntil[index] = null;
       if (decision.kind === 'probe') {
         check((model.outUntil[index] ?? 0) <= model.now, 'a probe before the ejection time was over');
         model.outUntil[index] = null;
       }
       applyDecision(decision, model.now);
     }
-    const n = this.views.length;
-    const ceiling = Math.max(1, Math.floor((maxEjectionPercent * n) / 100));
-    const out = this.#out();
-    check(out <= Math.max(ceiling, before), `${out} of ${n} out, ceiling ${ceiling}`);
-    check(out < n, 'nobody serves');
+    for (const [level, out] of this.#out().entries()) {
+      const n = this.views.filter((view) => this.levelOf(view) === level).length;
+      const ceiling = Math.max(1, Math.floor((maxEjectionPercent * n) / 100));
+      check(out <= Math.max(ceiling, before[level] ?? 0), `${out} of ${n} out, ceiling ${ceiling}`);
+      check(n === 0 || out < n, 'nobody serves');
+    }
     for (const [index, { stats }] of this.views.entries()) {
       const end = model.outUntil[index] ?? null;
       check(end === null || stats.state === 'ejected', 'an ejection ended early');
-      check(end === null || end > model.now, 'an ejection did not end');
+      check(end === null || end > model.now || stats.health === 'failing', 'an ejection did not end');
     }
   }
 
-  #out(): number {
-    return this.views.filter(({ stats }) => stats.state !== 'serving').length;
+  /** Two priority levels: the first five, and the rest. */
+  readonly levelOf = (view: EndpointView): number => (this.views.indexOf(view) < 5 ? 0 : 1);
+
+  /** Endpoints that are out, by level. */
+  #out(): number[] {
+    const out = this.views.filter(({ stats }) => stats.state !== 'serving');
+    return [0, 1].map((level) => out.filter((view) => this.levelOf(view) === level).length);
   }
 }
 
@@ -163,6 +179,76 @@ class Wait implements fc.Command<Model, Service> {
   }
 }
 
+/** A window's worth of requests at every endpoint, some of them failing or slow, and its end. */
+class Traffic implements fc.Command<Model, Service> {
+  readonly bad: readonly number[];
+  readonly end: Outcome;
+  readonly windows: number;
+  constructor(bad: readonly number[], end: Outcome, windows: number) {
+    this.bad = bad;
+    this.end = end;
+    this.windows = windows;
+  }
+  check(): boolean {
+    return true;
+  }
+  run(model: Model, service: Service): void {
+    for (let window = 0; window < this.windows; window++) {
+      for (const [at, { stats }] of service.views.entries()) {
+        for (let n = 0; n < 100; n++) {
+          const { epoch } = stats;
+          const end = this.bad.includes(at) && n % 3 === 0 ? this.end : outcome();
+          beginAttempt(stats, model.now);
+          if (endAttempt(stats, end, epoch, service.policy, model.now)) service.sweep(model);
+        }
+      }
+      model.now += 2500;
+      service.sweep(model);
+    }
+  }
+  toString(): string {
+    return `traffic ${this.bad} ${this.end.kind} ${this.end.status} ${this.end.latencyMs} x${this.windows}`;
+  }
+}
+
+class Check implements fc.Command<Model, Service> {
+  readonly index: number;
+  readonly isPassed: boolean;
+  constructor(index: number, isPassed: boolean) {
+    this.index = index;
+    this.isPassed = isPassed;
+  }
+  check(): boolean {
+    return true;
+  }
+  run(model: Model, service: Service): void {
+    const { stats } = service.at(this.index);
+    for (let n = 0; n < 3; n++) {
+      const result = { isPassed: this.isPassed, text: 'answered 503' };
+      if (recordCheck(stats, result, service.policy.healthCheck, model.now)) service.sweep(model);
+    }
+  }
+  toString(): string {
+    return `checks ${this.index} ${this.isPassed}`;
+  }
+}
+
+class Freeze implements fc.Command<Model, Service> {
+  readonly isFrozen: boolean;
+  constructor(isFrozen: boolean) {
+    this.isFrozen = isFrozen;
+  }
+  check(): boolean {
+    return true;
+  }
+  run(_model: Model, service: Service): void {
+    service.isFrozen = this.isFrozen;
+  }
+  toString(): string {
+    return `frozen ${this.isFrozen}`;
+  }
+}
+
 const ends = fc.constantFrom(
   outcome(),
   outcome({ status: 404 }),
@@ -175,12 +261,34 @@ const ends = fc.constantFrom(
   outcome({ kind: 'overflow', isSent: false }),
 );
 const failures = fc.constantFrom(outcome({ status: 500 }), outcome({ status: 503 }), outcome({ kind: 'timeout' }));
+const bad = fc.constantFrom(
+  outcome({ status: 500 }),
+  outcome({ kind: 'reset' }),
+  outcome({ latencyMs: 400 }),
+  outcome({ kind: 'timeout', latencyMs: 900, stalledMs: 800 }),
+);
+const REASONS = [
+  'consecutive_5xx',
+  'consecutive_gateway',
+  'consecutive_local_origin',
+  'health_check_failed',
+  'latency',
+  'local_origin_success_rate',
+  'probe_failed',
+  'robust_success_rate',
+  'success_rate',
+];
 const index = fc.nat(7);
 const commands = fc.commands(
   [
     index.map((n) => new Begin(n)),
     fc.tuple(fc.nat(20), ends).map(([nth, end]) => new End(nth, end)),
     fc.tuple(index, failures).map(([n, end]) => new Fail(n, end)),
+    fc
+      .tuple(fc.uniqueArray(index, { maxLength: 3 }), bad, fc.integer({ min: 1, max: 5 }))
+      .map(([at, end, windows]) => new Traffic(at, end, windows)),
+    fc.tuple(index, fc.boolean()).map(([n, isPassed]) => new Check(n, isPassed)),
+    fc.boolean().map((isFrozen) => new Freeze(isFrozen)),
     fc.oneof(fc.nat(1000), fc.nat(60_000), fc.nat(400_000)).map((ms) => new Wait(ms)),
   ],
   { maxCommands: 60 },
@@ -189,21 +297,33 @@ const detection = fc.record({
   maxEjectionPercent: fc.integer({ min: 1, max: 100 }),
   baseEjectionTimeMs: fc.integer({ min: 1, max: 60_000 }),
   maxEjectionTimeMs: fc.integer({ min: 60_000, max: 300_000 }),
+  maxEjectionTimeJitterMs: fc.constantFrom(0, 5_000),
   intervalMs: fc.integer({ min: 100, max: 20_000 }),
+  enforcingConsecutive5xx: fc.constantFrom(0, 50, 100),
+  robustSuccessRate: fc.constantFrom(0, 100).map((enforcing) => ({ enforcing, minimumHosts: 3, requestVolume: 20 })),
 });
 
 t.test('any sequence of attempts, outcomes and sweeps keeps the promises', async (t) => {
   let ejections = 0;
   let reinstatements = 0;
+  const reasons = new Set<string>();
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 8 }), detection, commands, (size, outlierDetection, all) => {
       const service = new Service(size, policyWith({ outlierDetection }));
       const model: Model = { now: 0, open: [], outUntil: Array.from({ length: size }, () => null) };
       fc.modelRun(() => ({ model, real: service }), all);
       ejections += service.views.filter(({ stats }) => stats.ejectionText !== '').length;
+      for (const { stats } of service.views) {
+        reasons.add(stats.ejectionReason);
+        forgetChecks(stats);
+      }
       // With one good probe each, everybody is back: no ejection is for ever.
-      model.now += 300_000;
-      service.sweep(model);
+      // First the windows under way end, and what was held back while frozen is decided.
+      service.isFrozen = false;
+      for (const ms of [0, 20_000, 305_000]) {
+        model.now += ms;
+        service.sweep(model);
+      }
       for (const { stats } of service.views) {
         if (stats.state === 'serving') continue;
         const { epoch } = stats;
@@ -217,7 +337,9 @@ t.test('any sequence of attempts, outcomes and sweeps keeps the promises', async
         check(stats.state === 'serving' || stats.ejectedAt === model.now, `still ${stats.state}`);
       }
     }),
-    { seed: SEED, numRuns: 500 },
+    { seed: SEED, numRuns: 1500 },
   );
+  const unseen = REASONS.filter((reason) => !reasons.has(reason));
+  t.same(unseen, [], 'every detector ejected someone');
   t.ok(ejections > 200 && reinstatements > 100, `the runs saw ${ejections} ejected endpoints, ${reinstatements} back`);
 });
