@@ -42,6 +42,8 @@ export class DownstreamConnection implements DeadlineHolder {
   #lingeredBytes = 0;
   #bodySince = 0;
   #bodyBytes = 0;
+  /** Of an upload under way: used again for the next piece once the upstream's socket has taken the former. */
+  #copyMemory: Buffer | null = null;
   #isAwaitingContinue = false;
 
   constructor(scope: ProxyScope, socket: Socket, onGone: (connection: DownstreamConnection) => void) {
@@ -255,9 +257,18 @@ export class DownstreamConnection implements DeadlineHolder {
     this.#isAwaitingContinue = false;
     const { isDone } = this.#reader;
     if (isDone) this.#setPhaseDeadline(NEVER);
-    // Copied: it is kept for another attempt, or waits to be written.
-    exchange.onRequestBody(ranges.length > 0 ? Buffer.from(joinRanges(input, ranges)) : null, isDone);
+    const piece = ranges.length > 0 ? this.#copy(joinRanges(input, ranges)) : null;
+    if (exchange.onRequestBody(piece, isDone) || isDone) this.#copyMemory = null;
     return true;
+  }
+
+  /** A piece of a body may be kept for another attempt, or wait to be written; the memory it was read into is lent. */
+  #copy(piece: Buffer): Buffer {
+    if (this.#copyMemory === null || this.#copyMemory.length < piece.length) {
+      this.#copyMemory = Buffer.allocUnsafeSlow(piece.length);
+    }
+    piece.copy(this.#copyMemory);
+    return this.#copyMemory.subarray(0, piece.length);
   }
 
   /** A head that cannot be trusted: nothing of it went anywhere, nothing behind it is read. */

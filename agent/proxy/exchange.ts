@@ -170,11 +170,11 @@ export class Exchange implements UpstreamSink {
     else if (!this.#body.isWhole) this.#down.pauseBody();
   }
 
-  /** More of the request's body; `isLast` with the final piece, which may be empty. Before it can be sent it is kept. */
-  onRequestBody(piece: Buffer | null, isLast: boolean): void {
+  /** More of the request's body, which is kept until it can be sent. True when the memory of the piece stays in use. */
+  onRequestBody(piece: Buffer | null, isLast: boolean): boolean {
     this.#body.isWhole = isLast;
     const connection = this.#attempt?.isSent === true ? this.#attempt.connection : null;
-    if (this.#isBodyUnwanted) return;
+    if (this.#isBodyUnwanted) return false;
     if (piece !== null && connection === null) {
       this.#body.keep(piece);
       if (this.#body.isFull && !this.#isAwaitingLength) this.#down.pauseBody();
@@ -182,18 +182,17 @@ export class Exchange implements UpstreamSink {
       this.#body.pass(piece);
       if (!this.#body.writePiece(connection.socket, piece, connection.onBodyWritten)) this.#down.pauseBody();
     }
-    if (this.#destination === null) return;
+    if (this.#destination === null) return true;
     if (isLast) this.#timeouts.arm(this.#destination.policy);
     if (this.#isAwaitingLength && (isLast || this.#body.isBeyondReplay)) {
       this.#isAwaitingLength = false;
       this.#try(this.#destination, null);
-      return;
+    } else if (connection !== null) {
+      if (isLast) this.#body.writeEnd(connection.socket, connection.onBodyWritten);
+      connection.isRequestWhole = isLast;
+      connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, isLast && this.#relay === null);
     }
-    if (connection === null) return;
-    if (isLast) this.#body.writeEnd(connection.socket, connection.onBodyWritten);
-    connection.isRequestWhole = isLast;
-    const isAwaitingHead = isLast && this.#relay === null;
-    connection.deadlineAt = this.#timeouts.sentAt(this.#destination.policy, isAwaitingHead);
+    return connection === null || this.#body.isReplayable || connection.socket.writableLength > 0;
   }
 
   onUpstreamDrain(): void {
