@@ -3,12 +3,20 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { BALANCER_POLICIES } from '#contract/policy/policy.ts';
+import { MaglevTable } from '../../agent/core/balance/maglev.ts';
+import { RingTable } from '../../agent/core/balance/ring.ts';
 import { recordFailure, recordLatency } from '../../agent/core/ewma.ts';
+import { mix32 } from '../../agent/core/hash.ts';
+import { shareByZone } from '../../agent/core/locality.ts';
 import { beginAttempt } from '../../agent/core/outlier/record.ts';
-import { pickEndpoint } from '../../agent/core/pick.ts';
+import { NO_HASH, pickEndpoint } from '../../agent/core/pick.ts';
+import { loadByPriority } from '../../agent/core/priority.ts';
 import { RetryBudget } from '../../agent/core/retry/budget.ts';
+import type { EndpointView } from '../../agent/core/snapshot.ts';
+import { createEndpointStats } from '../../agent/core/stats.ts';
+import { createServiceStats, createServiceView, PLAIN_CONTEXT } from '../../agent/core/view.ts';
 import { seededRandom } from '../support/seeded-random.ts';
-import { endpointViews, policyWith, viewOf } from '../support/views.ts';
+import { endpointAt, endpointViews, policyWith, viewOf } from '../support/views.ts';
 
 const SEED = 20_260_401;
 const STATES = ['serving', 'serving', 'serving', 'ejected', 'probing', 'draining'] as const;
@@ -20,6 +28,9 @@ const endpoint = fc.record({
   latencyMs: fc.option(fc.double({ min: 0, max: 60_000, noNaN: true })),
   hasFailed: fc.boolean(),
   retryAfterMs: fc.integer({ min: 0, max: 1_000_000 }),
+  zone: fc.constantFrom(null, 'a', 'b', 'c'),
+  priority: fc.constantFrom('0', '0', '1', '2'),
+  joinedAt: fc.constantFrom(-1, -1, 0, 500_000),
 });
 
 const service = fc.record({
@@ -28,26 +39,50 @@ const service = fc.record({
   choiceCount: fc.integer({ min: 2, max: 8 }),
   minHealthPercent: fc.integer({ min: 0, max: 100 }),
   triedMask: fc.integer({ min: 0, max: 4095 }),
+  zone: fc.constantFrom(null, 'a', 'z'),
+  hash: fc.constantFrom(NO_HASH, 0, 0xffff_ffff, 123_456_789),
+  hashBalanceFactor: fc.constantFrom(0, 100, 150),
   now: fc.integer({ min: 0, max: 1_000_000 }),
   seed: fc.integer(),
 });
 
+function viewsFrom(made: readonly { weight: number; zone: string | null; priority: string }[]): EndpointView[] {
+  return made.map(({ weight, zone, priority }, index) => {
+    const endpoint = endpointAt(index + 1, { weight, zone, meta: { outrigger_priority: priority } });
+    return { endpoint, stats: createEndpointStats(endpoint.id) };
+  });
+}
+
 t.test('a pick never takes an ejected endpoint outside panic, and an untried one while there is one', async (t) => {
   fc.assert(
-    fc.property(service, ({ endpoints, policy, choiceCount, minHealthPercent, triedMask, now, seed }) => {
-      const views = endpointViews(...endpoints.map(({ weight }) => weight));
+    fc.property(service, (made) => {
+      const { endpoints, policy, minHealthPercent, triedMask, now, seed, hash } = made;
+      const views = viewsFrom(endpoints);
       for (const [index, { stats }] of views.entries()) {
         const made = endpoints[index];
         if (made === undefined) continue;
-        Object.assign(stats, { state: made.state, inFlight: made.inFlight });
+        Object.assign(stats, { state: made.state, inFlight: made.inFlight, joinedAt: made.joinedAt });
         if (made.latencyMs !== null) recordLatency(stats, made.latencyMs, 0);
         if (made.hasFailed) recordFailure(stats, 1, made.retryAfterMs, 0);
       }
-      const view = viewOf(views, { loadBalancer: { policy, choiceCount }, outlierDetection: { minHealthPercent } });
+      const { choiceCount, hashBalanceFactor } = made;
+      const zoneAware = { isEnabled: made.zone !== null, minHosts: 2 };
+      const settings = {
+        loadBalancer: { policy, choiceCount, hashBalanceFactor, zoneAware },
+        outlierDetection: { minHealthPercent },
+      };
+      const plan = { service: 'svc', policy: policyWith(settings), rules: [], permission: { kind: 'allow' } } as const;
+      const view = createServiceView(plan, views, createServiceStats('svc'), {
+        ...PLAIN_CONTEXT,
+        now,
+        zone: made.zone,
+      });
+      if (view.groups.length > 1 && Math.abs((view.groupShares.at(-1) ?? 0) - 1) > 1e-9) return false;
+      if (view.groups.some((group) => group.views.length === 0 || !(group.totalWeight > 0))) return false;
       const tried = views.filter((_, index) => (triedMask & (1 << index)) !== 0);
       const random = seededRandom(seed);
       for (let round = 0; round < 9; round++) {
-        const picked = pickEndpoint(view, now, random, tried);
+        const picked = pickEndpoint(view, now, random, tried, hash);
         if (picked === null) return views.length === 0;
         const { state } = picked.stats;
         const isProbe = state === 'probing' && tried.length === 0 && !picked.stats.isProbeInFlight;
@@ -61,7 +96,7 @@ t.test('a pick never takes an ejected endpoint outside panic, and an untried one
       }
       return true;
     }),
-    { seed: SEED, numRuns: 2000 },
+    { seed: SEED, numRuns: 1500 },
   );
   t.pass();
 });
@@ -145,3 +180,83 @@ t.test('retries within the window never exceed percent of the requests plus the 
   );
   t.pass();
 });
+
+t.test(
+  'loads of priority levels are whole percents, 100 together, and never for a dead level beside a living one',
+  async (t) => {
+    const level = fc
+      .integer({ min: 1, max: 50 })
+      .chain((total) => fc.record({ total: fc.constant(total), serving: fc.integer({ min: 0, max: total }) }));
+    fc.assert(
+      fc.property(
+        fc.array(level, { minLength: 1, maxLength: 5 }),
+        fc.integer({ min: 0, max: 100 }),
+        (levels, percent) => {
+          const { loads, panicking } = loadByPriority(levels, percent);
+          if (loads.reduce((sum, load) => sum + load, 0) !== 100) return false;
+          if (loads.some((load) => load < 0 || !Number.isInteger(load))) return false;
+          return levels.every(
+            ({ serving }, index) => serving > 0 || (loads[index] ?? 0) === 0 || panicking[index] === true,
+          );
+        },
+      ),
+      { seed: SEED, numRuns: 2000 },
+    );
+    t.pass();
+  },
+);
+
+t.test(
+  'zone shares are 1 together, stay at home while that suffices, and overload no zone more than the whole is',
+  async (t) => {
+    const amounts = fc.uniqueArray(fc.tuple(fc.constantFrom<string>('a', 'b', 'c', 'd'), fc.integer({ min: 1, max: 30 })), {
+      selector: ([zone]) => zone,
+      minLength: 1,
+    });
+    fc.assert(
+      fc.property(amounts, amounts, (callerList, upstreamList) => {
+        const callers = new Map(callerList);
+        const upstream = new Map(upstreamList);
+        const total = (map: Map<string, number>) => [...map.values()].reduce((sum, amount) => sum + amount, 0);
+        const arriving = new Map<string, number>();
+        for (const [zone, count] of callers) {
+          if (!upstream.has(zone)) continue;
+          const shares = shareByZone(zone, callers, upstream);
+          if (Math.abs(total(shares) - 1) > 1e-9) return false;
+          for (const [to, share] of shares)
+            arriving.set(to, (arriving.get(to) ?? 0) + (share * count) / total(callers));
+        }
+        return [...arriving].every(([zone, load]) => load <= (upstream.get(zone) ?? 0) / total(upstream) + 1e-9);
+      }),
+      { seed: SEED, numRuns: 2000 },
+    );
+    t.pass();
+  },
+);
+
+t.test(
+  'a key moves only when its endpoint leaves: never on the ring, for one key in twenty at most in the table',
+  async (t) => {
+    const ids = fc.uniqueArray(fc.integer({ min: 0, max: 9999 }), { minLength: 2, maxLength: 30 });
+    fc.assert(
+      fc.property(ids, fc.constantFrom('ring', 'maglev'), fc.nat(), (numbers, kind, which) => {
+        const members = numbers.sort((a, b) => a - b).map((n) => ({ id: `svc@${n}`, weight: 1 }));
+        const gone = members[which % members.length];
+        const left = members.filter((member) => member !== gone);
+        const [before, after] = [members, left].map((list) =>
+          kind === 'ring' ? new RingTable(list) : new MaglevTable(list),
+        );
+        if (before === undefined || after === undefined) return false;
+        let moved = 0;
+        for (let key = 0; key < 2000; key++) {
+          const hash = mix32(key + 1);
+          const owner = members[before.ownerAt(before.start(hash))];
+          if (owner !== gone && left[after.ownerAt(after.start(hash))] !== owner) moved++;
+        }
+        return kind === 'ring' ? moved === 0 : moved <= 100;
+      }),
+      { seed: SEED, numRuns: 100 },
+    );
+    t.pass();
+  },
+);
