@@ -8,6 +8,8 @@
 export const TICK_MS = 20;
 /** Delays below this are the timer's own imprecision. */
 const LEAST_STALL_MS = 10;
+/** Stalls below this are taken off latencies and leave the grade alone: a busy loop is late by as much and still judges well. */
+const LEAST_GRADED_MS = 50;
 /** Stalls kept, newest last: with one every 30 ms they cover two seconds, and long ones far more than any attempt lasts. */
 const KEPT = 64;
 /** Time constant of the grade. */
@@ -39,7 +41,8 @@ export class Stalls {
     if (stalledMs > 0) this.#note(now - stalledMs, now);
     this.#tickedAt = now;
     const kept = Math.exp(-elapsed / GRADE_TAU_MS);
-    this.#stalledShare = this.#stalledShare * kept + (stalledMs / elapsed) * (1 - kept);
+    const share = stalledMs < LEAST_GRADED_MS ? 0 : stalledMs / elapsed;
+    this.#stalledShare = this.#stalledShare * kept + share * (1 - kept);
     const wasSuspect = this.#isSuspect;
     this.#isSuspect = this.grade < (wasSuspect ? TRUSTED_ABOVE : SUSPECT_BELOW);
     if (wasSuspect === this.#isSuspect) return null;
