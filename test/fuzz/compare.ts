@@ -78,15 +78,19 @@ function compareMessage(
   const isBodiless = isHead || ('status' in head && (head.status < 200 || head.status === 204 || head.status === 304));
   let reading = oracle(asked, isBodiless);
   let body = ours.body;
-  if (!isWhole(reading)) {
+  // A case of ours that llhttp reads as another framing shows in the body.
+  if (!isWhole(reading) || reading.messages[0]?.body !== body) {
+    const { error } = reading;
     const again = askAgain(asked, head.next - ours.start + asked.length - own.length, head, (rewritten) => {
       const other = oracle(rewritten, isBodiless);
       if (isWhole(other)) reading = other;
       return isWhole(other);
     });
-    if (again === null) return `accepted, llhttp refuses: ${reading.error}`;
-    laxer.push(...again);
-    body = maskedData(body);
+    if (again === null && !isWhole(reading)) return `accepted, llhttp refuses: ${error}`;
+    if (again !== null) {
+      laxer.push(...again);
+      body = maskedData(body);
+    }
   }
   const theirs = reading.messages[0] as OracleMessage; // a whole reading has one
   if (reading.messages.length !== 1) return 'one message here, several to llhttp';

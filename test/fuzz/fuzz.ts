@@ -42,7 +42,8 @@ export function createOracles(): Oracles {
   return { request: createOracle('request'), response: createOracle('response') };
 }
 
-export function fuzz(executions: number, seed: number): FuzzResult {
+/** @param only  messages of this kind; null: both, requests more often */
+export function fuzz(executions: number, seed: number, only: MessageKind | null = null): FuzzResult {
   const random = seededRandom(seed);
   const oracles = createOracles();
   const stricter = new Map<string, number>();
@@ -52,7 +53,8 @@ export function fuzz(executions: number, seed: number): FuzzResult {
   let accepted = 0;
   let fruitful = 0;
   for (let done = 0; done < executions; done += 1) {
-    const kind = random() < 0.7 ? 'request' : 'response';
+    const drawn = random() < 0.7 ? 'request' : 'response';
+    const kind = only ?? drawn;
     const input = drawInput(random, kind);
     const isHead = kind === 'response' && random() < 0.1;
     const cuts = drawCuts(random, input.length, done);

@@ -23,6 +23,12 @@ export const REGRESSIONS: readonly Regression[] = [
   },
   {
     ...whole,
+    kind: 'response',
+    finding: 'the same with a whole body, which llhttp then takes for data',
+    input: 'HTTP/1.1 500 \r\nTransfer-Encoding: CHUNKED\t\r\n\r\n0\r\nContent-Length: 5\r\n\r\n',
+  },
+  {
+    ...whole,
     kind: 'request',
     finding: 'a trailer named Content-Length: refused by llhttp, dropped here',
     input:
