@@ -63,13 +63,13 @@ t.test(
     await until(async () => (await ejected('latency')).length > 0, 10_000);
     flaky.failsEvery = 3;
     await until(async () => (await ejected('robust_success_rate')).length > 0, 10_000);
-    const events = (await agent.events()).filter(({ kind }) => kind === 'ejection' || kind === 'detection');
-    const summary = events.map(({ kind, reason, endpoint }) => `${kind} ${reason} ${endpoint?.split(':').at(-1)}`);
-    t.same(summary, [
-      `detection weight_halved ${slow.port}`,
-      `ejection latency ${slow.port}`,
-      `ejection robust_success_rate ${flaky.port}`,
-    ]);
-    t.match(await agent.metrics(), /outrigger_detections_total\{destination="payments",reason="weight_halved"\} 1/);
+    const events = await agent.events();
+    const summary = (wanted: string) =>
+      events.flatMap(({ kind, reason, endpoint }) =>
+        kind === wanted ? [`${reason} ${endpoint?.split(':').at(-1)}`] : [],
+      );
+    t.same(summary('ejection'), [`latency ${slow.port}`, `robust_success_rate ${flaky.port}`]);
+    t.ok(summary('detection').includes(`weight_halved ${slow.port}`));
+    t.match(await agent.metrics(), /outrigger_detections_total\{destination="payments",reason="weight_halved"\}/);
   },
 );
