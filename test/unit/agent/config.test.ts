@@ -176,6 +176,11 @@ t.test('values that contradict each other', async (t) => {
   t.same(problemsOf('service: { name: a, port: 1 }\nupstreams: [{ service: b, listen: 127.0.0.1:15006 }]'), [
     'OTR_DUPLICATE upstreams[0].listen agent.yaml:2:35',
   ]);
+  t.same(problemsOf('service: { name: a }\nupstreams: [{ service: b, protocol: tcp }]'), [
+    'OTR_MISSING upstreams[0].listen agent.yaml:2:13',
+  ]);
+  const tcp = load('service: { name: a }\nupstreams: [{ service: b, protocol: tcp, listen: 127.0.0.1:5432 }]');
+  t.match(tcp, { ok: true, value: { upstreams: [{ protocol: 'tcp', listen: { port: 5432 } }] } });
   t.same(problemsOf('service: { name: a }\nupstreams: [{ service: b }, { service: b }]'), [
     'OTR_DUPLICATE upstreams[1].service agent.yaml:2:40',
   ]);
