@@ -1,6 +1,7 @@
 // Finds the key of a request for ringHash and maglev. Pure; the hash goes to pick.ts as a number.
 
 import type { BalancerSettings, HashSource } from '#contract/policy/balancer.ts';
+import { isHashPolicy } from './balance/hash-table.ts';
 import { hash32 } from './hash.ts';
 import { NO_HASH } from './pick.ts';
 
@@ -20,6 +21,15 @@ export function hashOfRequest(
     if (key !== null && key !== '') return hash32(key);
   }
   return NO_HASH;
+}
+
+/** For a connection without a request: only its source can be a key. */
+export function hashOfConnection({ policy, hashOn }: BalancerSettings, source: string): number {
+  return isHashPolicy(policy) ? hashOfRequest(hashOn, noHeader, source) : NO_HASH;
+}
+
+function noHeader(): null {
+  return null;
 }
 
 function keyFrom(from: HashSource, header: (name: string) => string | null, source: string): string | null {

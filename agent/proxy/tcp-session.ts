@@ -2,6 +2,7 @@
 // ended. FIN passes on as FIN, a reset as a reset, and each side waits for the other to take what was written.
 
 import { connect, type Socket } from 'node:net';
+import { hashOfConnection } from '../core/hash-key.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import { pickEndpoint } from '../core/pick.ts';
 import { decideRetry } from '../core/retry/decide.ts';
@@ -63,7 +64,8 @@ export class TcpSession implements DeadlineHolder {
     const { clock, random, stalls, metrics, service } = this.#scope;
     const { policy } = this.#view;
     const now = clock.now();
-    const endpoint = pickEndpoint(this.#view, now, random, this.#tried);
+    const hash = hashOfConnection(policy.loadBalancer, this.#down.remoteAddress ?? '');
+    const endpoint = pickEndpoint(this.#view, now, random, this.#tried, hash);
     if (endpoint === null) {
       this.finish('no_healthy_upstream');
       return;

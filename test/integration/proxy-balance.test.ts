@@ -1,9 +1,14 @@
 // Balancing that depends on the request, over real sockets: the same key goes to the same endpoint.
 
+import { connect } from 'node:net';
 import t from 'tap';
+import { systemClock } from '../../agent/clock.ts';
+import { createTcpListener } from '../../agent/proxy/tcp-listener.ts';
+import { TcpCounters } from '../../agent/telemetry/tcp-counters.ts';
 import { startOrigin } from '../support/origin.ts';
 import { policyWith, startRig } from '../support/proxy-rig.ts';
 import { exchangeRaw } from '../support/raw-client.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 
 const named = (name: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`;
 
@@ -28,4 +33,34 @@ t.test('ringHash and maglev keep a header, a cookie and an address at one endpoi
     t.equal(new Set(await Promise.all([ask(''), ask(''), ask('')])).size, 1, 'without both, the address is the key');
     t.ok(rig.endpoints('a').every(({ stats }) => stats.inFlight === 0));
   }
+});
+
+t.test('TCP connections from one address go to one endpoint', async (t) => {
+  const origins = await Promise.all(['one', 'two', 'three'].map((name) => startOrigin(t, named(name))));
+  const ports = origins.map(({ port }) => port);
+  const hashOn = [{ kind: 'header', name: 'x-user' }, { kind: 'source' }] as const;
+  const rig = await startRig(t, { db: ports }, { policy: policyWith({ loadBalancer: { policy: 'maglev', hashOn } }) });
+  const listener = createTcpListener({
+    address: { host: '127.0.0.1', port: 0 },
+    service: 'web',
+    destination: 'db',
+    counters: new TcpCounters(),
+    mesh: { snapshot: rig.snapshot(), requestSweep: () => {} },
+    pools: rig.pools,
+    metrics: rig.metrics,
+    accessLog: { write: () => {} },
+    clock: systemClock,
+    random: seededRandom(5),
+    isDraining: () => false,
+  });
+  const { port } = await listener.listen();
+  t.teardown(() => listener.close());
+  for (let turn = 0; turn < 6; turn++) {
+    await new Promise<void>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: db\r\n\r\n'));
+      socket.once('close', () => resolve());
+      socket.once('data', () => socket.destroy());
+    });
+  }
+  t.same(origins.map((origin) => origin.requests()).sort(), [0, 0, 6]);
 });
