@@ -2,7 +2,7 @@
 // No GET fails, and no POST is executed twice.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { freePorts, type RunningProcess, startNode, temporaryFolder } from '../support/processes.ts';
@@ -14,6 +14,10 @@ interface Tally {
   refusals: number;
   readonly failures: string[];
   readonly posts: Map<string, string>;
+}
+
+function reasonOf({ headers }: IncomingMessage): string {
+  return String(headers['x-outrigger-reason'] ?? '');
 }
 
 /** Every fifth request is a POST. What failed before a connection was there is tried again, as any client does. */
@@ -32,7 +36,9 @@ function startLoad(port: number): { tally: Tally; stop(): Promise<void> } {
       const call = request({ host: '127.0.0.1', port, method, path, agent, headers: { host: 'a' } }, (response) => {
         response.resume();
         response.on('error', (error) => note(error.message));
-        response.on('end', () => note(String(response.statusCode)));
+        response.on('end', () =>
+          note(response.statusCode === 200 ? '200' : `${response.statusCode} ${reasonOf(response)}`),
+        );
       });
       call.on('socket', (socket) => {
         if (socket.connecting) socket.once('connect', () => (isConnected = true));
@@ -89,6 +95,7 @@ t.test('instances and agent are restarted on their ports under load', async (t) 
   for (const [index, origin] of origins.entries()) {
     t.equal(await origin.end('SIGTERM'), 0);
     await startOrigin(originPorts[index] ?? 0);
+    await new Promise((resolve) => setTimeout(resolve, 800)); // until its ejection is over
   }
   t.same(load.tally.failures, [], 'no GET fails while every instance is restarted');
 

@@ -2,6 +2,7 @@
 //
 //   node test/support/small-agent.ts ORIGIN_PORT[,…] [PORT [reuse]]      prints the port; SIGTERM drains and ends
 
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { systemClock, systemRandom } from '../../agent/clock.ts';
 import { Mesh } from '../../agent/mesh/mesh.ts';
 import { Admission, readMaxDescriptors } from '../../agent/proxy/admission.ts';
@@ -31,6 +32,16 @@ mesh.applyEndpoints({
     };
   }),
 });
+// So that an instance that was restarted is back before the next one goes.
+const spec = { outlierDetection: { baseEjectionTime: '500ms' } };
+const document: PolicyDocument = {
+  apiVersion: 'outrigger.dev/v1',
+  kind: 'MeshDefaults',
+  metadata: { name: 'global' },
+  spec,
+};
+const { problems } = mesh.applyPolicy({ version: 1, nonce: '1', documents: [document] });
+if (problems.length > 0) throw new Error(JSON.stringify(problems));
 setInterval(() => mesh.sweep(systemClock.now()), 100).unref();
 const pools = new Pools({ clock: systemClock });
 const listener = createProxyListener({
