@@ -158,8 +158,8 @@ function yieldOldestIdle(connections: ReadonlySet<DownstreamConnection>): boolea
   return false;
 }
 
-/** Sockets that are being told 503 at once; beyond it they are closed without a word, which costs nothing. */
-const MAX_TURNING_AWAY = 128;
+/** Sockets that are being told 503 at once, out of the reserved descriptors; beyond it they are closed without a word. */
+const MAX_TURNING_AWAY = 32;
 
 /** Tells a connection for which there is no room to come again, without reading what it wants. */
 function createTurnAway(scope: ProxyScope): (socket: Socket) => void {
