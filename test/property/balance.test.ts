@@ -209,10 +209,13 @@ t.test(
 t.test(
   'zone shares are 1 together, stay at home while that suffices, and overload no zone more than the whole is',
   async (t) => {
-    const amounts = fc.uniqueArray(fc.tuple(fc.constantFrom<string>('a', 'b', 'c', 'd'), fc.integer({ min: 1, max: 30 })), {
-      selector: ([zone]) => zone,
-      minLength: 1,
-    });
+    const amounts = fc.uniqueArray(
+      fc.tuple(fc.constantFrom<string>('a', 'b', 'c', 'd'), fc.integer({ min: 1, max: 30 })),
+      {
+        selector: ([zone]) => zone,
+        minLength: 1,
+      },
+    );
     fc.assert(
       fc.property(amounts, amounts, (callerList, upstreamList) => {
         const callers = new Map(callerList);
