@@ -20,6 +20,10 @@ export default class Reporter extends Transform {
       failuresBefore = this.#counts.fail;
       this.#listen(next, [...path, next.name]);
     });
+    // What a test says of itself: figures it saw, and what it leaves out on this machine.
+    parser.on('comment', (comment) => {
+      if (!/^# (Subtest|time=|\{|No coverage)/.test(comment)) this.push(`  ${comment.trim()}\n`);
+    });
     parser.on('bailout', (reason) => this.push(`BAIL OUT ${reason}\n`));
     parser.on('assert', (result) => {
       // A subtest is followed by one line that sums it up; counting that line too would count its assertions twice.
