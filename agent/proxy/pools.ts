@@ -15,7 +15,8 @@ export class EndpointPool {
   readonly service: string;
   /** The application itself, which no snapshot lists: reconcile leaves it alone. */
   readonly isPinned: boolean;
-  isLeaving = false;
+  /** Its endpoint left or is ejected: no connection is kept once its response is over. */
+  isDraining = false;
   /** Its last answer was HTTP/1.0, or 411: what it is sent must have a length. */
   wantsLength = false;
   readonly all = new Set<UpstreamConnection>();
@@ -58,7 +59,7 @@ export class EndpointPool {
   release(connection: UpstreamConnection, keepAliveMs: number): void {
     const promised = keepAliveMs === 0 ? Number.POSITIVE_INFINITY : keepAliveMs - KEEP_ALIVE_MARGIN_MS;
     const restMs = Math.min(this.#idleTimeoutMs, promised);
-    if (this.isLeaving || restMs <= 0) {
+    if (this.isDraining || restMs <= 0) {
       connection.destroy();
       return;
     }
@@ -118,13 +119,20 @@ export class Pools {
     return this.#pools.get(isPinned ? `app ${view.endpoint.id}` : view.endpoint.id)?.wantsLength === true;
   }
 
-  /** Closes what is idle at endpoints that left; what is busy there closes when its response is over. */
+  /**
+   * Closes what is idle at endpoints that left or are ejected; what is busy there closes when its response is over. An
+   * endpoint that comes back, or is needed all the same in panic, begins with new connections.
+   */
   reconcile(snapshot: MeshSnapshot): void {
-    const known = new Set<string>();
-    for (const view of snapshot.services.values()) for (const { endpoint } of view.endpoints) known.add(endpoint.id);
+    const isUsed = new Map<string, boolean>();
+    for (const view of snapshot.services.values()) {
+      for (const { endpoint, stats } of view.endpoints) {
+        isUsed.set(endpoint.id, stats.state !== 'ejected' || view.isPanicking);
+      }
+    }
     for (const [id, pool] of this.#pools) {
-      pool.isLeaving = !pool.isPinned && !known.has(id);
-      if (!pool.isLeaving) continue;
+      pool.isDraining = !pool.isPinned && isUsed.get(id) !== true;
+      if (!pool.isDraining) continue;
       pool.closeIdle();
       if (pool.all.size === 0) this.#pools.delete(id);
     }

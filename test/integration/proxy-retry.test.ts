@@ -196,6 +196,25 @@ t.test('endpoints that left lose their idle connections at once and their busy o
   t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 503 [\s\S]*no_healthy_upstream/);
 });
 
+t.test('an ejected endpoint loses its connections, and begins with new ones when it is back', async (t) => {
+  const [bad, good] = await Promise.all([startOrigin(t), startOrigin(t)]);
+  const rig = await startRig(t, { a: [bad.port, good.port] });
+  while (bad.requests() < 2 || good.requests() < 2) await exchangeRaw(t, rig.port, ask());
+  const [out, kept] = rig.endpoints('a').map(({ endpoint }) => endpoint.id);
+  t.ok(rig.pools.connectionsOf(out ?? '') > 0 && rig.pools.connectionsOf(kept ?? '') > 0, 'both are kept alive');
+  const stats = rig.endpoints('a')[0]?.stats;
+  if (stats === undefined) throw new Error('two endpoints were set');
+  stats.state = 'ejected';
+  rig.pools.reconcile(rig.snapshot());
+  t.equal(rig.pools.connectionsOf(out ?? ''), 0);
+  t.ok(rig.pools.connectionsOf(kept ?? '') > 0);
+  stats.state = 'serving';
+  rig.pools.reconcile(rig.snapshot());
+  const before = bad.requests();
+  while (bad.requests() === before) t.match(await exchangeRaw(t, rig.port, ask()), /ok$/);
+  t.ok(rig.pools.connectionsOf(out ?? '') > 0, 'kept alive again');
+});
+
 t.test('F7 F8 names: every spelling of a service, and never an address', async (t) => {
   const origin = await startOrigin(t);
   const rig = await startRig(t, { a: [origin.port] });
