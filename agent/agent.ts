@@ -66,6 +66,8 @@ export function createAgent(options: AgentOptions): Agent {
   const random = options.random ?? systemRandom;
   const service = config.service.name;
   const startedAtEpochMs = clock.epochMs();
+  /** Names this process among those with the same id: during a restart with overlap there are two. */
+  const life = `${startedAtEpochMs.toString(36)}-${Math.floor(random() * 2 ** 40).toString(36)}`;
 
   // What happened: one sentence each, to the log, the admin API and the reports.
   const events = new EventLog({ log: log.logger });
@@ -114,7 +116,9 @@ export function createAgent(options: AgentOptions): Agent {
     usesOf: (name) => mesh.snapshot.services.get(name)?.stats.picks ?? 0,
   });
   const registration =
-    consul === null ? null : createRegistration({ service: config.service, client: consul, clock, random, onEvent });
+    consul === null
+      ? null
+      : createRegistration({ service: config.service, life, client: consul, clock, random, onEvent });
 
   // Control plane: policies in, verdicts and reports out.
   const controlPlane = config.controlPlane === null ? null : createControlPlaneClient(config.controlPlane);
@@ -175,6 +179,7 @@ export function createAgent(options: AgentOptions): Agent {
     isDraining: () => readiness.isDraining,
     discover: (name: string) => discovery.ensure(name),
     stalls,
+    reusePort: config.listeners.sharePorts,
   };
   const listener = (direction: 'outbound' | 'inbound', address: HostPort, route: ListenerRoute): ProxyListener =>
     createProxyListener({ ...shared, direction, address, route });
@@ -292,7 +297,12 @@ export function createAgent(options: AgentOptions): Agent {
     await opening?.catch(() => null);
     reporter?.reportNow();
     if (registration !== null && inbound !== null) {
-      await registration.deregister(Math.min(2_000, left()));
+      const hasSuccessor = await registration.deregister(Math.min(2_000, left()));
+      // Who comes new then is the successor's; what is said about readiness too.
+      if (hasSuccessor && config.listeners.sharePorts) {
+        inbound.stopAccepting();
+        await admin.close();
+      }
       // Callers that have not heard yet still come; each answer tells them to close the connection.
       await new Promise((resolve) => setTimeout(resolve, Math.min(PROPAGATION_MS, left())));
     }

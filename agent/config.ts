@@ -29,7 +29,13 @@ export interface AgentConfig {
     readonly register: 'inbound' | 'app' | 'none';
   };
   /** `inbound` is null when service.port is. */
-  readonly listeners: { readonly outbound: HostPort; readonly inbound: HostPort | null; readonly admin: HostPort };
+  readonly listeners: {
+    readonly outbound: HostPort;
+    readonly inbound: HostPort | null;
+    readonly admin: HostPort;
+    /** Lets a successor bind the same addresses while this process still serves. */
+    readonly sharePorts: boolean;
+  };
   readonly upstreams: readonly {
     readonly service: string;
     readonly listen: HostPort | null;
@@ -87,6 +93,7 @@ function fillIn(file: AgentConfigFile, hostName: string | undefined): AgentConfi
       outbound: address(listeners.outbound ?? '127.0.0.1:15001'),
       inbound: hasApplication ? address(listeners.inbound ?? '0.0.0.0:15006') : null,
       admin: address(listeners.admin ?? '127.0.0.1:15000'),
+      sharePorts: listeners.sharePorts ?? false,
     },
     upstreams: upstreams.map(({ service, listen, protocol, endpoints }) => ({
       service,

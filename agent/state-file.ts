@@ -1,15 +1,17 @@
 // A small file that survives crashes: checksum, atomic rename, two generations. What does not prove itself is never used.
 // Knows nothing of what it keeps. Loading is synchronous, because it happens before anything is served.
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 
 /** Newest format this software reads and the one it writes. A file of a newer format is left alone and not used. */
 const FORMAT = 1;
 /** Nothing this software writes comes near it. */
 const MAX_BYTES = 64 * 1024 * 1024;
+/** A write takes milliseconds; what is left of one this old belongs to a process that died. */
+const ABANDONED_AFTER_MS = 60_000;
 
 export interface SavedState {
   readonly payload: unknown;
@@ -39,6 +41,7 @@ export function createStateFile(path: string, kind: string): StateFile {
   const formerPath = `${path}.former`;
   /** Only a current file that proved itself may become the former generation: damage must not push out the good one. */
   let isCurrentGood: boolean | null = null;
+  let isSweptOnce = false;
 
   function load(): LoadedState {
     const saved: SavedState[] = [];
@@ -54,7 +57,10 @@ export function createStateFile(path: string, kind: string): StateFile {
 
   async function save(payload: unknown, savedAtEpochMs: number): Promise<void> {
     if (isCurrentGood === null) load();
-    const temporary = `${path}.tmp`;
+    if (!isSweptOnce) await removeAbandoned(path);
+    isSweptOnce = true;
+    // A name of its own: during a restart with overlap two processes write.
+    const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
     const text = JSON.stringify({
       kind,
       format: FORMAT,
@@ -71,7 +77,7 @@ export function createStateFile(path: string, kind: string): StateFile {
       } finally {
         await file.close();
       }
-      if (isCurrentGood === true) await rename(path, formerPath);
+      if (isCurrentGood === true) await rename(path, formerPath).catch(ignoreMissing);
       await rename(temporary, path);
       isCurrentGood = true;
     } catch (error) {
@@ -83,6 +89,26 @@ export function createStateFile(path: string, kind: string): StateFile {
   }
 
   return { path, load, save };
+}
+
+/** The other process of an overlap may have moved it a moment ago. */
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+/** Removes what processes that died in the midst of a write left behind. A fault here is no reason not to write. */
+async function removeAbandoned(path: string): Promise<void> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    if (!name.startsWith(`${basename(path)}.`) || !name.endsWith('.tmp')) continue;
+    const file = join(folder, name);
+    const isOld = await stat(file).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs > ABANDONED_AFTER_MS,
+      () => false,
+    );
+    if (isOld) await rm(file, { force: true }).catch(() => undefined);
+  }
 }
 
 /** The state, null when there is no file, or a sentence when it cannot be trusted. */

@@ -51,10 +51,14 @@ export function createAdmin(options: AdminOptions): Admin {
   serveRoutes(app, adminRoutes(options, ADMIN_LIMITS));
   return {
     async listen() {
-      await app.listen({ host: options.address.host, port: options.address.port });
-      const address = app.server.address();
-      if (address === null || typeof address === 'string') throw new Error('the admin API has no address');
-      return { host: address.address, port: address.port };
+      const { host, port } = options.address;
+      const { sharePorts } = options.config.listeners;
+      // Fastify hands its options on to net.Server and only its types do not know this one.
+      const address = { host, port, reusePort: sharePorts };
+      await app.listen(address);
+      const bound = app.server.address();
+      if (bound === null || typeof bound === 'string') throw new Error('the admin API has no address');
+      return { host: bound.address, port: bound.port };
     },
     close: () => app.close(),
   };

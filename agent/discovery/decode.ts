@@ -2,6 +2,7 @@
 // that is not a list at all is refused.
 
 import type { Endpoint } from '../core/endpoint.ts';
+import { LIFE_KEY } from './register-payload.ts';
 
 /** Why an entry was dropped. */
 export type DropReason = 'malformed' | 'bad_address' | 'bad_port' | 'bad_weight' | 'duplicate';
@@ -89,6 +90,8 @@ function decodeEntry(entry: unknown, service: string, health: Health): Endpoint 
   const weight = weightOf(registered.Weights, health);
   if (weight < 1) return 'bad_weight';
   const meta = stringMap(registered.Meta);
+  // Whoever restarts is the same endpoint.
+  delete meta[LIFE_KEY];
   const id = text(registered.ID) ?? service;
   const tags = registered.Tags;
   return {
@@ -110,7 +113,7 @@ function weightOf(weights: unknown, health: Health): number {
   return Math.min(MAX_WEIGHT, Math.floor(value));
 }
 
-function stringMap(value: unknown): Readonly<Record<string, string>> {
+function stringMap(value: unknown): Record<string, string> {
   // Without a prototype: the keys are whatever anybody registered.
   const map: Record<string, string> = Object.create(null);
   if (isRecord(value)) for (const [key, item] of Object.entries(value)) if (typeof item === 'string') map[key] = item;

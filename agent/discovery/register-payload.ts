@@ -14,15 +14,24 @@ export interface RegisteredAddress {
 /** Consul refuses less than a minute; five spare an application that is slow to come back a second registration. */
 const DEREGISTER_AFTER = '5m';
 
+/** Key in Meta that says which process wrote the registration; a restart with overlap has two for a while. */
+export const LIFE_KEY = 'outrigger_life';
+
 /**
  * Body of `PUT /v1/agent/service/register`.
  *
  * The check goes to the registered address, so with `register: inbound` it passes through the inbound listener and tells
  * whether callers can get through, not merely whether the application is up. Without an HTTP path it opens a connection.
  *
+ * @param life       names this process among all that ever wrote this registration
  * @param isPassing  whether the application has answered a first check already; saves the wait for Consul's first one
  */
-export function registerPayload(service: ServiceConfig, address: RegisteredAddress, isPassing: boolean): object {
+export function registerPayload(
+  service: ServiceConfig,
+  address: RegisteredAddress,
+  life: string,
+  isPassing: boolean,
+): object {
   const { check } = service;
   return {
     ID: service.id,
@@ -30,7 +39,7 @@ export function registerPayload(service: ServiceConfig, address: RegisteredAddre
     Address: address.host,
     Port: address.port,
     Tags: service.tags,
-    Meta: { ...service.meta, ...(service.zone === null ? {} : { zone: service.zone }) },
+    Meta: { ...service.meta, ...(service.zone === null ? {} : { zone: service.zone }), [LIFE_KEY]: life },
     Weights: { Passing: service.weight, Warning: 1 },
     ...(check === null
       ? {}

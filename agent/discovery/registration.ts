@@ -12,6 +12,7 @@ import type { ConsulAnswer, ConsulClient } from './consul-client.ts';
 import {
   advertisedAddress,
   checkUrl,
+  LIFE_KEY,
   type RegisteredAddress,
   registerPayload,
   type ServiceConfig,
@@ -27,6 +28,8 @@ export interface RegistrationTiming {
 
 export interface RegistrationOptions {
   readonly service: ServiceConfig;
+  /** Names this process: what another one wrote under the same id is its own. */
+  readonly life: string;
   readonly client: ConsulClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -53,6 +56,7 @@ export class Registration {
   #failures = 0;
   /** Reason of the maintenance mode that is wanted; a registration that Consul lost comes back without it. */
   #maintenanceReason: string | null = null;
+  #isTakenOver = false;
   #loop: Promise<void> | null = null;
 
   constructor(options: RegistrationOptions) {
@@ -79,28 +83,42 @@ export class Registration {
 
   /**
    * Consul's maintenance mode of the service, set again after every later registration. Resolves false when Consul did not
-   * take it, which is reported, or when the service is not registered by us.
+   * take it, which is reported, or when the registration is not ours (any more).
    */
   async maintenance(isOn: boolean, reason: string): Promise<boolean> {
-    const { id } = this.#options.service;
     this.#maintenanceReason = isOn ? reason : null;
     if (this.#loop === null) return false;
+    if (await this.#lookForSuccessor(this.#timing.callTimeoutMs)) return false;
+    return this.#putMaintenance(isOn, reason);
+  }
+
+  #putMaintenance(isOn: boolean, reason: string): Promise<boolean> {
+    const { id } = this.#options.service;
     return this.#plainCall('maintenance', this.#timing.callTimeoutMs, (consul, extra) =>
       consul.agent.service.maintenance({ ...extra, id, enable: isOn, reason }),
     );
   }
 
-  /** Stops verifying and takes the service out of Consul. A failure is reported, never thrown. */
-  async deregister(deadlineMs: number): Promise<void> {
-    const { id } = this.#options.service;
+  /**
+   * Stops verifying and takes the service out of Consul, unless another process registered it meanwhile. A failure is
+   * reported, never thrown.
+   *
+   * @returns whether a successor holds the registration
+   */
+  async deregister(deadlineMs: number): Promise<boolean> {
+    const { clock, service } = this.#options;
+    const { id } = service;
+    const deadlineAt = clock.now() + deadlineMs;
     this.#stop.abort();
-    if (this.#loop === null) return;
+    if (this.#loop === null) return false;
     await this.#loop;
     this.#isRegistered = false;
-    const isDone = await this.#plainCall('deregister', deadlineMs, (consul, extra) =>
+    if (await this.#lookForSuccessor(deadlineMs)) return true;
+    const isDone = await this.#plainCall('deregister', deadlineAt - clock.now(), (consul, extra) =>
       consul.agent.service.deregister({ ...extra, id }),
     );
     if (isDone) this.#emit('deregistered', `${id} is no longer registered in Consul.`);
+    return false;
   }
 
   async #keep(address: RegisteredAddress, onFirst: () => void): Promise<void> {
@@ -141,40 +159,68 @@ export class Registration {
 
   /** Writes the registration; null when Consul took it, else why not. */
   async #put(address: RegisteredAddress): Promise<string | null> {
-    const { service, client } = this.#options;
+    const { service, client, life } = this.#options;
     const isPassing = service.check === null || (await isAppAnswering(service, this.#stop.signal));
     const answer = await client.call({
       method: 'PUT',
       path: '/v1/agent/service/register',
       query: { 'replace-existing-checks': 'true' },
-      body: registerPayload(service, address, isPassing),
+      body: registerPayload(service, address, life, isPassing),
       signal: this.#stop.signal,
       timeoutMs: this.#timing.callTimeoutMs,
     });
     const fault = faultOf(answer);
     if (fault !== null) return fault;
     this.#isRegistered = true;
+    this.#isTakenOver = false;
     const { host, port } = address;
     this.#emit('registered', `${service.id} is registered in Consul as ${service.name} at ${host}:${port}.`);
-    if (this.#maintenanceReason !== null) await this.maintenance(true, this.#maintenanceReason);
+    if (this.#maintenanceReason !== null) await this.#putMaintenance(true, this.#maintenanceReason);
     return null;
   }
 
   /** Looks whether Consul still has the service where it is; it is not registered any more when Consul has not. */
   async #verify(address: RegisteredAddress): Promise<string | null> {
-    const { service, client } = this.#options;
-    const answer = await client.call({
-      method: 'GET',
-      path: `/v1/agent/service/${encodeURIComponent(service.id)}`,
-      signal: this.#stop.signal,
-      timeoutMs: this.#timing.callTimeoutMs,
-    });
+    const { service } = this.#options;
+    const answer = await this.#ask(this.#stop.signal, this.#timing.callTimeoutMs);
+    if (this.#isOfAnother(answer)) return null;
     const isAnswer = answer.kind === 'answer';
     const isLost = isAnswer && (answer.status === 404 || (answer.status === 200 && !isAt(answer.text, address)));
     if (!isLost) return faultOf(answer);
     this.#isRegistered = false;
     this.#emit('registration_lost', `Consul no longer knows ${service.id} as it was registered; registering it again.`);
     return null;
+  }
+
+  /** Whether another process has registered the service meanwhile; a Consul that does not answer is no proof of it. */
+  async #lookForSuccessor(timeoutMs: number): Promise<boolean> {
+    return this.#isOfAnother(await this.#ask(new AbortController().signal, Math.max(1, timeoutMs)));
+  }
+
+  #ask(signal: AbortSignal, timeoutMs: number): Promise<ConsulAnswer> {
+    const { service, client } = this.#options;
+    return client.call({
+      method: 'GET',
+      path: `/v1/agent/service/${encodeURIComponent(service.id)}`,
+      signal,
+      timeoutMs,
+    });
+  }
+
+  /** What a later process wrote is left alone, wherever it points; said once. */
+  #isOfAnother(answer: ConsulAnswer): boolean {
+    if (answer.kind === 'failure' || answer.status !== 200) return false;
+    const found = lifeIn(answer.text);
+    if (found === null || found === this.#options.life) return false;
+    if (!this.#isTakenOver) {
+      const { id } = this.#options.service;
+      this.#emit(
+        'registration_taken_over',
+        `Another process has registered ${id} in Consul; its registration is left alone.`,
+      );
+    }
+    this.#isTakenOver = true;
+    return true;
   }
 
   async #plainCall(
@@ -238,6 +284,17 @@ async function plainConsul(client: ConsulClient): Promise<Consul> {
 function faultOf(answer: ConsulAnswer): string | null {
   if (answer.kind === 'failure') return answer.text;
   return answer.status === 200 ? null : `Consul answered ${answer.status}: ${answer.text.trim().slice(0, 120)}`;
+}
+
+/** Which process wrote the registration; null when it does not say. */
+function lifeIn(text: string): string | null {
+  try {
+    const found: { readonly Meta?: Readonly<Record<string, unknown>> | null } | null = JSON.parse(text);
+    const life = found?.Meta?.[LIFE_KEY];
+    return typeof life === 'string' ? life : null;
+  } catch {
+    return null;
+  }
 }
 
 /** True also when the body cannot be read: an unreadable answer is no proof that the registration is wrong. */

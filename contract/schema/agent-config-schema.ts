@@ -2,7 +2,7 @@
 // docs/configuration.md lists.
 
 import { type Static, Type } from 'typebox';
-import { CLOSED, checked, count, duration, notes, word } from './schema-fields.ts';
+import { CLOSED, checked, count, duration, flag, notes, word } from './schema-fields.ts';
 
 const hostPort = (fallback: string, means: string) =>
   Type.Optional(checked('hostPort', { means }, { default: fallback }));
@@ -88,7 +88,8 @@ const Service = Type.Object(
     meta: Type.Optional(
       Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$' }), Type.String({ maxLength: 512 }), {
         ...CLOSED,
-        maxProperties: 64,
+        // Consul takes 64, of which the zone and the name of the process are two.
+        maxProperties: 62,
         default: {},
         ...notes({ means: 'Metadata in Consul.' }),
       }),
@@ -148,6 +149,10 @@ export const AgentConfigSchema = Type.Object(
           outbound: hostPort('127.0.0.1:15001', 'Where the application sends its calls.'),
           inbound: hostPort('0.0.0.0:15006', 'Where other agents reach the application.'),
           admin: hostPort('127.0.0.1:15000', 'Admin API; has no password, keep it on loopback.'),
+          sharePorts: flag(false, {
+            means:
+              'Bind every listener with SO_REUSEPORT, so that a new process with the same configuration can start, and then the old one stop, without refusing anybody. Another process of the same user can then take part of the traffic by mistake. Linux.',
+          }),
         },
         CLOSED,
       ),

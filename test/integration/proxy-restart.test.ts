@@ -2,75 +2,12 @@
 // No GET fails, and no POST is executed twice.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Agent, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
+import { startMixedLoad } from '../support/mixed-load.ts';
 import { freePorts, type RunningProcess, startNode, temporaryFolder } from '../support/processes.ts';
 
 const RATE = 500;
-
-interface Tally {
-  sent: number;
-  refusals: number;
-  readonly failures: string[];
-  readonly posts: Map<string, string>;
-}
-
-function reasonOf({ headers }: IncomingMessage): string {
-  return String(headers['x-outrigger-reason'] ?? '');
-}
-
-/** Every fifth request is a POST. What failed before a connection was there is tried again, as any client does. */
-function startLoad(port: number): { tally: Tally; stop(): Promise<void> } {
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
-  const tally: Tally = { sent: 0, refusals: 0, failures: [], posts: new Map() };
-  const pending = new Set<Promise<void>>();
-  const ask = (method: string, path: string, tries: number): Promise<void> =>
-    new Promise((resolve) => {
-      let isConnected = false;
-      const note = (result: string) => {
-        if (method === 'POST') tally.posts.set(path, result);
-        else if (result !== '200') tally.failures.push(`${path}: ${result}`);
-        resolve();
-      };
-      const call = request({ host: '127.0.0.1', port, method, path, agent, headers: { host: 'a' } }, (response) => {
-        response.resume();
-        response.on('error', (error) => note(error.message));
-        response.on('end', () =>
-          note(response.statusCode === 200 ? '200' : `${response.statusCode} ${reasonOf(response)}`),
-        );
-      });
-      call.on('socket', (socket) => {
-        if (socket.connecting) socket.once('connect', () => (isConnected = true));
-        else isConnected = true;
-      });
-      call.on('error', (error: NodeJS.ErrnoException) => {
-        if (isConnected || tries === 0) note(error.code ?? error.message);
-        else {
-          tally.refusals += 1;
-          setTimeout(() => void ask(method, path, tries - 1).then(resolve), 20);
-        }
-      });
-      call.end(method === 'POST' ? 'body' : undefined);
-    });
-  const startedAt = performance.now();
-  const timer = setInterval(() => {
-    const due = Math.floor(((performance.now() - startedAt) * RATE) / 1000);
-    for (; tally.sent < due; tally.sent += 1) {
-      const one = ask(tally.sent % 5 === 4 ? 'POST' : 'GET', `/${tally.sent}`, 10);
-      pending.add(one);
-      void one.then(() => pending.delete(one));
-    }
-  }, 4);
-  return {
-    tally,
-    stop: async () => {
-      clearInterval(timer);
-      await Promise.all(pending);
-      agent.destroy();
-    },
-  };
-}
 
 t.test('instances and agent are restarted on their ports under load', async (t) => {
   const ports = await freePorts(4);
@@ -89,7 +26,7 @@ t.test('instances and agent are restarted on their ports under load', async (t) 
   };
   const origins = await Promise.all(originPorts.map(startOrigin));
   const first = await startAgent();
-  const load = startLoad(port);
+  const load = startMixedLoad(port, 'a', RATE);
   await new Promise((resolve) => setTimeout(resolve, 500));
 
   for (const [index, origin] of origins.entries()) {

@@ -31,11 +31,13 @@ function createWorld(
   t: Teardown,
   url: string,
   changes: Partial<ServiceConfig> = {},
+  life = 'first',
 ): { registration: Registration; events: MeshEvent[]; reasons(): string[] } {
   const client = createConsulClient({ url, token: 'secret', tokenFile: null, datacenter: null });
   const events: MeshEvent[] = [];
   const registration = createRegistration({
     service: { ...SERVICE, ...changes },
+    life,
     client,
     clock: systemClock,
     random: systemRandom,
@@ -182,6 +184,27 @@ t.test('real Consul: weight, check, maintenance, lost state and deregistration',
   await registration.deregister(2_000);
   t.equal(reasons().at(-1), 'deregistered');
   await until(async () => (await health()).length === 0, 5_000);
+});
+
+t.test('real Consul: what a successor registered stays when the one before it drains and leaves', async (t) => {
+  if (consulOrFail(t) === null) return;
+  const consul = await startConsul(t);
+  const former = createWorld(t, consul.url, { check: null });
+  const successor = createWorld(t, consul.url, { check: null }, 'second');
+  const found = async (): Promise<string> => (await fetch(`${consul.url}/v1/health/service/orders`)).text();
+  await former.registration.register(LISTENER);
+  t.equal(await former.registration.maintenance(true, 'draining'), true);
+  await until(async () => (await found()).includes('_service_maintenance:orders-1'), 5_000);
+  await successor.registration.register({ ...LISTENER, port: 15_007 });
+  await until(async () => !(await found()).includes('_service_maintenance:orders-1'), 5_000);
+  t.equal(await former.registration.maintenance(true, 'draining'), false, 'not ours to close any more');
+  await sleep(200);
+  t.equal(await former.registration.deregister(1_000), true);
+  t.same(former.reasons(), ['registered', 'registration_taken_over'], 'said once, and nothing written again');
+  t.match(JSON.parse(await found()), [{ Service: { Port: 15_007, Meta: { outrigger_life: 'second' } } }]);
+  t.same(successor.reasons(), ['registered']);
+  t.equal(await successor.registration.deregister(1_000), false);
+  await until(async () => (await found()) === '[]', 5_000);
 });
 
 t.test('maintenance outlives a Consul that lost its state, and is nothing for what was never registered', async (t) => {

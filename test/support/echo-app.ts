@@ -1,5 +1,6 @@
 // A small application to stand behind an agent: `node echo-app.ts PORT NAME` answers every request with its name, in a
-// process of its own so that a test can kill it. GET /healthz is 200; POST answers with the number of body bytes.
+// process of its own so that a test can kill it. GET /healthz is 200; POST answers with the number of body bytes. GET /executed
+// lists the paths of all POSTs but `/`, in order, as JSON.
 
 import { createServer } from 'node:http';
 
@@ -7,13 +8,16 @@ const port = Number(process.argv[2]);
 const name = process.argv[3] ?? 'app';
 if (!Number.isInteger(port)) throw new Error(`echo-app: a port is needed, got ${process.argv[2]}`);
 
+const executed: string[] = [];
 const server = createServer((request, response) => {
   let bytes = 0;
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
   });
   request.on('end', () => {
-    const body = request.method === 'POST' ? String(bytes) : name;
+    if (request.method === 'POST' && request.url !== '/') executed.push(request.url ?? '');
+    const body =
+      request.method === 'POST' ? String(bytes) : request.url === '/executed' ? JSON.stringify(executed) : name;
     response.writeHead(200, { 'content-type': 'text/plain', 'x-app': name, 'content-length': Buffer.byteLength(body) });
     response.end(body);
   });

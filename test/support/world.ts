@@ -13,7 +13,10 @@ export interface AgentProcess {
   readonly admin: number;
   readonly stateDir: string;
   readonly configFile: string;
-  /** Starts a new process with the same configuration and state; resolves once it is ready. */
+  /**
+   * Starts a new process with the same configuration and state; resolves once it is ready. With `sharePorts` the process
+   * before it may still run.
+   */
   restart(): Promise<AgentProcess>;
 }
 
@@ -36,6 +39,7 @@ export interface AgentStart {
   readonly upstreams?: readonly string[];
   /** What is to be found there belongs to the test; by default a folder of its own. */
   readonly stateDir?: string;
+  readonly sharePorts?: boolean;
   /** What the start waits for: `/ready`, or only `/live` where Consul is not there. Default ready. */
   readonly until?: 'ready' | 'live';
 }
@@ -59,6 +63,7 @@ export async function startAgent(world: WorldOptions, options: AgentStart): Prom
       outbound: `127.0.0.1:${outbound}`,
       ...(options.appPort === null ? {} : { inbound: `127.0.0.1:${inbound}` }),
       admin: `127.0.0.1:${admin}`,
+      sharePorts: options.sharePorts ?? false,
     },
     upstreams: (options.upstreams ?? []).map((service) => ({ service })),
     consul: { url: world.consulUrl },
@@ -69,19 +74,43 @@ export async function startAgent(world: WorldOptions, options: AgentStart): Prom
   writeFileSync(configFile, JSON.stringify(config));
   const start = async (): Promise<AgentProcess> => {
     const process = startNode(world.t, ['cli/main.ts', 'agent', '--config', configFile]);
-    await untilAnswering(`http://127.0.0.1:${admin}/${options.until ?? 'ready'}`, process);
+    if (options.sharePorts === true) await untilLive(admin, process);
+    else await untilAnswering(`http://127.0.0.1:${admin}/${options.until ?? 'ready'}`, process);
     return { process, name: options.id, outbound, inbound, admin, stateDir, configFile, restart: start };
   };
   return start();
 }
 
 /** An application process with its agent in front, registered in Consul. */
-export async function startInstance(world: WorldOptions, service: string, id: string): Promise<Instance> {
+export async function startInstance(
+  world: WorldOptions,
+  service: string,
+  id: string,
+  options: Pick<AgentStart, 'sharePorts'> = {},
+): Promise<Instance> {
   const [appPort = 0] = await freePorts(1);
   const app = startNode(world.t, ['test/support/echo-app.ts', String(appPort), id]);
   await app.waitFor('listening');
-  const agent = await startAgent(world, { service, id, appPort });
+  const agent = await startAgent(world, { service, id, appPort, ...options });
   return { name: id, app, agent };
+}
+
+/** Until this process, among those that share the port, says that it is ready; each question is a connection of its own. */
+async function untilLive(admin: number, process: RunningProcess): Promise<void> {
+  const { child } = process;
+  await until(
+    async () => {
+      if (child.exitCode !== null) throw new Error(`the agent ended:\n${process.output()}`);
+      const answer = await call(`http://127.0.0.1:${admin}/server_info`, { headers: { connection: 'close' } }).catch(
+        () => null,
+      );
+      if (answer?.status !== 200) return false;
+      const info: { pid?: number; state?: string } = JSON.parse(answer.body);
+      return info.pid === child.pid && info.state === 'LIVE' && process.output().includes('agent started');
+    },
+    15_000,
+    () => `pid ${child.pid} on ${admin}:\n${process.output()}`,
+  );
 }
 
 async function untilAnswering(url: string, process: RunningProcess): Promise<void> {

@@ -250,15 +250,17 @@ t.test('registerPayload() carries weight, zone and a check through the registere
     host: '10.0.0.5',
     port: 3000,
   });
-  t.match(registerPayload(service, address, true), {
+  t.match(registerPayload(service, address, 'life', true), {
     ID: 'orders-1',
-    Meta: { version: '1', zone: 'a' },
+    Meta: { version: '1', zone: 'a', outrigger_life: 'life' },
     Weights: { Passing: 4, Warning: 1 },
     Check: { HTTP: 'http://10.0.0.5:15006/healthz', Interval: '2000ms', Status: 'passing' },
   });
   const tcp = { ...service, check: { http: null, intervalMs: 1, timeoutMs: 1 } };
-  t.match(registerPayload(tcp, { host: '::1', port: 9 }, false), { Check: { TCP: '[::1]:9', Status: 'critical' } });
-  t.notOk('Check' in registerPayload({ ...service, check: null }, address, true));
+  t.match(registerPayload(tcp, { host: '::1', port: 9 }, 'life', false), {
+    Check: { TCP: '[::1]:9', Status: 'critical' },
+  });
+  t.notOk('Check' in registerPayload({ ...service, check: null }, address, 'life', true));
 });
 
 t.test('decideAnswer() serves everything an answer names, and never empties or halves a set in one step', async (t) => {

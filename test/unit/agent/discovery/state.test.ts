@@ -1,7 +1,17 @@
 // State on disk: what is damaged is never applied, and a disk that refuses never stops anything (A10, A11).
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Endpoint } from '../../../../agent/core/endpoint.ts';
@@ -34,7 +44,22 @@ t.test('a state file gives back what was saved, newest generation first', async 
     faults: [],
   });
   t.equal(statSync(path).mode & 0o777, 0o600);
-  t.equal(existsSync(`${path}.tmp`), false);
+  t.same(readdirSync(dirname(path)).sort(), ['x.json', 'x.json.former'], 'nothing half-written is left');
+});
+
+t.test('two lives write the same state file at once: each generation is whole, and leftovers go', async (t) => {
+  const path = join(temporaryFolder(t), 'x.json');
+  const abandoned = `${path}.0123.tmp`;
+  writeFileSync(abandoned, 'half');
+  utimesSync(abandoned, 1, 1);
+  const lives = ['a', 'b'].map((name) => ({ name, file: createStateFile(path, 'things') }));
+  for (let n = 0; n < 20; n++) {
+    await Promise.all(lives.map(({ name, file }) => file.save({ name, n, text: 'x'.repeat(n * 1_000) }, n)));
+    const { saved, faults } = createStateFile(path, 'things').load();
+    t.same(faults, []);
+    t.match(saved[0]?.payload, { n });
+  }
+  t.same(readdirSync(dirname(path)).sort(), ['x.json', 'x.json.former']);
 });
 
 t.test('a damaged, empty, foreign or newer current generation falls back to the former one', async (t) => {
