@@ -125,6 +125,7 @@ export function createAgent(options: AgentOptions): Agent {
   const stream = createPolicyStream({
     client: controlPlane,
     agentId: config.service.id,
+    life,
     service,
     clock,
     random,

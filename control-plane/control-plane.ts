@@ -134,7 +134,7 @@ async function join(
     requestTimeoutMs,
     tokensFile: config.auth?.tokensFile ?? null,
     policyVersion: () => hub.version,
-    connectAgent: (agentId, response) => hub.connect(agentId, response),
+    connectAgent: (agentId, life, response) => hub.connect(agentId, life, response),
     streams: () => hub.size,
     onAhead: (agentId, appliedVersion) => {
       const here = `while this store is at version ${hub.version}`;

@@ -25,6 +25,8 @@ export interface PolicyStreamOptions {
   /** null: `controlPlane: false`, only the local documents exist. */
   readonly client: ControlPlaneClient | null;
   readonly agentId: string;
+  /** Names this process among those with the same id. */
+  readonly life: string;
   readonly service: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -139,14 +141,14 @@ export class PolicyStream {
 
   async #follow(client: ControlPlaneClient): Promise<void> {
     const { signal } = this.#stop;
-    const { agentId, service, clock, random, maxEventLength = MAX_EVENT_LENGTH } = this.#options;
+    const { agentId, life, service, clock, random, maxEventLength = MAX_EVENT_LENGTH } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
       const parser = new SseParser(maxEventLength);
       const openedAt = clock.now();
       const fault = await client.stream({
         path: `/v1/agents/${encodeURIComponent(agentId)}/stream`,
-        query: { service },
+        query: { service, life },
         lastEventId: this.#lastEventId,
         idleMs: this.#timing.deadAfterMs,
         signal,

@@ -19,7 +19,7 @@ export interface AgentRoutesOptions {
   readonly clock: Clock;
   readonly verdicts: Signal;
   /** Takes the response over as the agent's policy stream. */
-  readonly connectAgent: (agentId: string, response: ServerResponse) => void;
+  readonly connectAgent: (agentId: string, life: string, response: ServerResponse) => void;
   /** Version in force. */
   readonly policyVersion: () => number;
   /** Told when an agent says that it has a newer version than the store, once per version. */
@@ -56,7 +56,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     },
   );
 
-  app.get<WithId>(
+  app.get<WithId & { Querystring: { readonly life?: string | readonly string[] } }>(
     '/v1/agents/:id/stream',
     // HEAD would take the agent's stream over and be unable to read it.
     {
@@ -68,7 +68,8 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       admit(ledger, request.params.id);
       refuseForeignAgent(request, request.params.id);
       reply.hijack();
-      options.connectAgent(request.params.id, reply.raw);
+      const { life } = request.query;
+      options.connectAgent(request.params.id, typeof life === 'string' ? life : '', reply.raw);
     },
   );
 

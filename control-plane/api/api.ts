@@ -41,7 +41,7 @@ export interface ApiOptions {
   readonly tokensFile: string | null;
   /** Version in force, without asking the store. */
   readonly policyVersion: () => number;
-  readonly connectAgent: (agentId: string, response: ServerResponse) => void;
+  readonly connectAgent: (agentId: string, life: string, response: ServerResponse) => void;
   readonly streams: () => number;
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** An agent has a newer version than the store. */

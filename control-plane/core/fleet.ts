@@ -13,6 +13,9 @@ export const SERVICE_LIMIT = 5_000;
 /** Forgotten agents whose counts are kept for their return, the latest ones; otherwise their whole life would count twice. */
 export const DEPARTED_LIMIT = 1_000;
 
+/** How long the last report of a process keeps those of an earlier process of the same agent from counting. */
+export const OVERLAP_MS = 10_000;
+
 /** What is kept about one agent. */
 export interface Member {
   readonly agentId: string;
@@ -36,7 +39,9 @@ export class Fleet {
   /**
    * Takes in one report.
    *
-   * A report that is older than the last one of the same life is dropped: reports travel on separate connections.
+   * A report that is older than the last one of the same life is dropped: reports travel on separate connections. Of an
+   * earlier life that drains beside its successor only the events are taken: its counts between theirs would be taken for
+   * new lives again and again.
    *
    * @returns the events in it as they were numbered, or null when it was dropped
    */
@@ -44,6 +49,10 @@ export class Fleet {
     const former = this.#members.get(agentId) ?? this.#departed.get(agentId);
     const isSameLife = former?.report.startedAtEpochMs === report.startedAtEpochMs;
     if (former !== undefined && isSameLife && former.report.sequence >= report.sequence) return null;
+    if (former !== undefined && report.startedAtEpochMs < former.report.startedAtEpochMs) {
+      // Bounded in time, because a wall clock that was set back makes a successor look like an earlier life.
+      if (now - former.receivedAt < OVERLAP_MS) return report.events.map((event) => this.tell({ ...event, agentId }));
+    }
     const edges = new Map<string, Counter>();
     for (const edge of ownEdges(report)) {
       const key = edgeKey(edge);

@@ -1,5 +1,6 @@
 // Who is connected, and who gets what. A new version goes to every open stream; each stream gets the set in force when it
-// opens. It never repeats a version on one stream, so a set that an agent refused is not sent to it in a loop.
+// opens. It never repeats a version on one stream, so a set that an agent refused is not sent to it in a loop; the one
+// exception is a stream that becomes its agent's own when a successor went away.
 
 import type { ServerResponse } from 'node:http';
 import type { PolicyPush } from '#contract/frames.ts';
@@ -33,12 +34,22 @@ export interface HubOptions {
   readonly timing?: SessionTiming;
 }
 
+/** Processes of one agent at once: during a restart with overlap there are two. */
+const MAX_LIVES = 2;
+
+interface Stream {
+  /** Names the agent's process. */
+  readonly life: string;
+  readonly session: Session;
+}
+
 export class Hub {
   readonly #events: HubEvents;
   readonly #createNonce: () => string;
   readonly #now: () => number;
   readonly #timing: SessionTiming | undefined;
-  readonly #sessions = new Map<string, Session>();
+  /** By agent, never empty. The last stream speaks for the agent; the others are sent the same and noted nowhere. */
+  readonly #streams = new Map<string, readonly Stream[]>();
   #current: PushSet;
   #pushedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
@@ -54,7 +65,9 @@ export class Hub {
 
   /** Streams that are open. */
   get size(): number {
-    return this.#sessions.size;
+    let size = 0;
+    for (const streams of this.#streams.values()) size += streams.length;
+    return size;
   }
 
   /** Version in force. */
@@ -66,28 +79,30 @@ export class Hub {
    * Takes over a response as the agent's stream and sends the set in force at once, whatever version the agent says it
    * has: the agent needs a nonce to answer, a set is small, and applying it twice changes nothing.
    *
-   * An older stream of the same agent is closed: the agent came back before its old socket was known to be dead.
+   * An older stream of the same life is closed: the agent came back before its old socket was known to be dead. That of
+   * another life stays, because both processes of a restart with overlap need their policies and would otherwise take the
+   * stream from each other in turns.
+   *
+   * @param life  names the agent's process
    */
-  connect(agentId: string, response: ServerResponse): void {
+  connect(agentId: string, life: string, response: ServerResponse): void {
     if (this.#isClosed) {
       response.destroy();
       return;
     }
-    const older = this.#sessions.get(agentId);
     const session = new Session({
       response,
       now: this.#now,
       timing: this.#timing,
-      onSent: (push) => this.#events.pushed(agentId, push.version, push.nonce),
-      onClose: () => {
-        // A stream that was replaced must not take its successor out.
-        if (this.#sessions.get(agentId) !== session) return;
-        this.#sessions.delete(agentId);
-        this.#events.disconnected(agentId);
+      onSent: (push) => {
+        if (this.#speakerOf(agentId) === session) this.#events.pushed(agentId, push.version, push.nonce);
       },
+      onClose: () => this.#closed(agentId, session),
     });
-    this.#sessions.set(agentId, session);
-    older?.close();
+    const older = this.#streams.get(agentId) ?? [];
+    const kept = older.filter((stream) => stream.life !== life).slice(1 - MAX_LIVES);
+    this.#streams.set(agentId, [...kept, { life, session }]);
+    for (const stream of older) if (!kept.includes(stream)) stream.session.close();
     this.#events.connected(agentId);
     session.push(this.#next());
   }
@@ -107,13 +122,37 @@ export class Hub {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const session of this.#sessions.values()) session.close();
+    for (const session of this.#sessions()) session.close();
   }
 
   #pushAll(): void {
     this.#timer = null;
     this.#pushedAt = this.#now();
-    for (const session of this.#sessions.values()) session.push(this.#next());
+    for (const session of this.#sessions()) session.push(this.#next());
+  }
+
+  #sessions(): Session[] {
+    return [...this.#streams.values()].flatMap((streams) => streams.map(({ session }) => session));
+  }
+
+  #speakerOf(agentId: string): Session | null {
+    return this.#streams.get(agentId)?.at(-1)?.session ?? null;
+  }
+
+  #closed(agentId: string, session: Session): void {
+    const streams = this.#streams.get(agentId) ?? [];
+    const left = streams.filter((stream) => stream.session !== session);
+    // A stream that was replaced must not take its successor out.
+    if (left.length === streams.length) return;
+    const wasSpeaker = this.#speakerOf(agentId) === session;
+    if (left.length > 0) {
+      this.#streams.set(agentId, left);
+      // Pushed again for a verdict of the process that is left.
+      if (wasSpeaker) this.#speakerOf(agentId)?.push(this.#next());
+      return;
+    }
+    this.#streams.delete(agentId);
+    this.#events.disconnected(agentId);
   }
 
   #next(): PolicyPush {

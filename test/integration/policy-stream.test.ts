@@ -34,6 +34,7 @@ function createWorld(
   const client = controlPlane === null ? null : createControlPlaneClient(access);
   const onEvent = (event: MeshEvent): void => void events.push(event);
   const stream = createPolicyStream({
+    life: 'first',
     client,
     agentId: 'orders/1',
     service: 'orders',
@@ -75,7 +76,7 @@ t.test('a push is applied, acknowledged and kept; the next life begins with it',
   first.stream.start();
   await until(() => controlPlane.streams.length === 1, 2_000);
   const [opened] = controlPlane.streams;
-  t.equal(opened?.url, '/v1/agents/orders%2F1/stream?service=orders');
+  t.equal(opened?.url, '/v1/agents/orders%2F1/stream?service=orders&life=first');
   t.equal(opened?.headers.authorization, 'Bearer agent-token');
   t.equal(opened?.headers.accept, 'text/event-stream');
   t.equal(opened?.headers['last-event-id'], undefined);

@@ -208,6 +208,22 @@ t.test('availability equals what was counted by hand, over two callers, a restar
   t.same(payments?.availability.lastMinute, { good: 305, valid: 410, ratio: 305 / 410 });
 });
 
+t.test('the reports of a process that drains beside its successor do not count its life again', async (t) => {
+  const fleet = new Fleet();
+  const send = (startedAtEpochMs: number, sequence: number, requests: number, now: number) =>
+    fleet.record('a', report(sequence, { startedAtEpochMs, edges: [edge({ requests, successes: requests })] }), now);
+  const total = () => rollUp(fleet, everyone, 0)[1]?.availability.life.valid;
+  send(1_000, 1, 100, 0);
+  send(2_000, 1, 10, 1_000);
+  t.ok(send(1_000, 2, 110, 2_000), 'what it says is heard');
+  send(2_000, 2, 30, 3_000);
+  send(1_000, 3, 120, 4_000);
+  send(2_000, 3, 40, 5_000);
+  t.equal(total(), 140);
+  send(500, 1, 7, 15_000);
+  t.equal(total(), 147, 'a wall clock that went back is believed after a while');
+});
+
 t.test(
   'rollUp() measures by the service itself while no caller reports, and never counts a foreign edge',
   async (t) => {

@@ -1,4 +1,4 @@
-// Hub and sessions over real sockets: newest only under back-pressure, one stream an agent, an end at once.
+// Hub and sessions over real sockets: newest only under back-pressure, one stream a process, an end at once.
 
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -42,7 +42,8 @@ async function createWorld(
     },
   });
   const server: Server = createServer((request, response: ServerResponse) => {
-    hub.connect((request.url ?? '').slice(1), response);
+    const [agentId = '', life = ''] = (request.url ?? '').slice(1).split('?');
+    hub.connect(agentId, life, response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -136,4 +137,28 @@ t.test('a second stream of an agent takes the first one over', async (t) => {
   await until(() => log.includes('a disconnected'));
   t.equal(hub.size, 0);
   t.equal(log.filter((line) => line === 'a disconnected').length, 1);
+});
+
+t.test('two processes of an agent keep a stream each, and the later one speaks for it', async (t) => {
+  const { hub, log, open } = await createWorld(t);
+  const former = await open('a?1');
+  const later = await open('a?2');
+  hub.publish(set(2));
+  await until(() => former.text().includes('id: 2\n') && later.text().includes('id: 2\n'));
+  t.equal(hub.size, 2);
+  t.same(log, ['a connected', 'a got 1', 'a connected', 'a got 1', 'a got 2'], 'one push an agent is noted');
+  former.socket.destroy();
+  await until(() => hub.size === 1);
+  t.notOk(log.includes('a disconnected'), 'its end is not the end of the successor');
+
+  const third = await open('a?3');
+  const fourth = await open('a?4');
+  await until(() => later.text().endsWith('0\r\n\r\n'));
+  t.equal(hub.size, 2, 'two at most, the oldest went');
+  fourth.socket.destroy();
+  await until(() => third.text().split('id: 2\n').length === 3);
+  t.equal(log.at(-1), 'a got 2', 'who is left is pushed again, for a verdict that counts');
+  third.socket.destroy();
+  await until(() => log.at(-1) === 'a disconnected');
+  t.equal(hub.size, 0);
 });
