@@ -16,10 +16,10 @@ export interface DeadlineHolder {
 }
 
 export class Deadlines {
-  /** Monotonic ms of the last tick: the time for deadlines, where 25 ms do not matter. */
-  now: number;
   readonly loop: LoopWatch;
   readonly #clock: Clock;
+  /** Instant of the last tick; stands still while the table is empty. */
+  #tickedAt: number;
   readonly #holders: DeadlineHolder[] = [];
   #timer: NodeJS.Timeout | null = null;
   #cpuMs = 0;
@@ -28,7 +28,15 @@ export class Deadlines {
   constructor(clock: Clock, maxLoopDelayMs = Number.POSITIVE_INFINITY) {
     this.#clock = clock;
     this.loop = new LoopWatch(maxLoopDelayMs);
-    this.now = clock.now();
+    this.#tickedAt = clock.now();
+  }
+
+  /**
+   * Monotonic ms, at most a tick old: the time for deadlines, where 25 ms do not matter. With an empty table it is read from the
+   * clock, because the first socket after a quiet hour sets its deadline before it is in the table.
+   */
+  get now(): number {
+    return this.#timer === null ? this.#clock.now() : this.#tickedAt;
   }
 
   add(holder: DeadlineHolder): void {
@@ -36,7 +44,7 @@ export class Deadlines {
     holder.deadlineSlot = this.#holders.length;
     this.#holders.push(holder);
     if (this.#timer !== null) return;
-    this.now = this.#clock.now();
+    this.#tickedAt = this.#clock.now();
     this.#cpuMs = threadCpuMs();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     // Sockets keep the process alive, the watch over them does not.
@@ -60,14 +68,14 @@ export class Deadlines {
 
   /** Backwards, so that a holder which leaves is replaced by one that was already looked at. */
   #tick(): void {
-    const passedMs = this.#clock.now() - this.now;
+    const passedMs = this.#clock.now() - this.#tickedAt;
     const cpuMs = threadCpuMs();
-    this.now += passedMs;
+    this.#tickedAt += passedMs;
     this.loop.note(passedMs - TICK_MS, (cpuMs - this.#cpuMs) / passedMs);
     this.#cpuMs = cpuMs;
     for (let slot = this.#holders.length - 1; slot >= 0; slot -= 1) {
       const holder = this.#holders[slot];
-      if (holder !== undefined && holder.deadlineAt <= this.now) holder.onDeadline(this.now);
+      if (holder !== undefined && holder.deadlineAt <= this.#tickedAt) holder.onDeadline(this.#tickedAt);
     }
   }
 }

@@ -215,6 +215,17 @@ t.test('an ejected endpoint loses its connections, and begins with new ones when
   t.ok(rig.pools.connectionsOf(out ?? '') > 0, 'kept alive again');
 });
 
+t.test('the first connection after a quiet time has the whole time for its head', async (t) => {
+  const origin = await startOrigin(t);
+  const rig = await startRig(t, { a: [origin.port] }, { limits: { headMs: 300 } });
+  await exchangeRaw(t, rig.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await new Promise((resolve) => setTimeout(resolve, 700)); // no connection is open, and nothing ticks
+  const client = await rawClient(t, rig.port);
+  await new Promise((resolve) => setTimeout(resolve, 120)); // several ticks, far from 300 ms
+  client.write(ask());
+  t.match(await client.closed(), /^HTTP\/1.1 200 /);
+});
+
 t.test('F7 F8 names: every spelling of a service, and never an address', async (t) => {
   const origin = await startOrigin(t);
   const rig = await startRig(t, { a: [origin.port] });
