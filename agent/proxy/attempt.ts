@@ -8,18 +8,14 @@ import { beginAttempt, endAttempt } from '../core/outlier/record.ts';
 import { isOwnFailure, type Stalls } from '../core/self/stalls.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { ResponseHead } from './http1/response-head.ts';
-import type { UpstreamConnection } from './upstream-connection.ts';
 
 /** A pause that an upstream asks for is believed up to this long. */
 const MAX_RETRY_AFTER_MS = 300_000;
 
 export class Attempt {
   readonly endpoint: EndpointView;
-  /** Null before one is lent and after it is gone. */
-  connection: UpstreamConnection | null = null;
   isReused = false;
   isSent = false;
-  isHeadRelayed = false;
   /** Status of the response head, 0 before it. */
   status = 0;
   readonly #epoch: number;
@@ -41,6 +37,15 @@ export class Attempt {
 
   get address(): string {
     return `${this.endpoint.endpoint.address}:${this.endpoint.endpoint.port}`;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** The response head went downstream. */
+  get isHeadRelayed(): boolean {
+    return false;
   }
 
   noteSent(now: number): void {
@@ -79,10 +84,6 @@ export class Attempt {
     this.#isEnded = true;
     if (isOwnFailure(outcome)) this.#stalls?.noteOwnFailure();
     return endAttempt(this.endpoint.stats, outcome, this.#epoch, policy, now);
-  }
-
-  get isEnded(): boolean {
-    return this.#isEnded;
   }
 }
 
