@@ -7,6 +7,9 @@ import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { createAdmin } from './admin/admin.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 import type { AgentConfig, HostPort } from './config.ts';
+import type { DecisionRecord } from './core/decision/decision-record.ts';
+import { type Explanation, explainDecision } from './core/decision/explain.ts';
+import { Hops } from './core/retry/hops.ts';
 import { describeSelf, Stalls, TICK_MS } from './core/self/stalls.ts';
 import { createConsulClient } from './discovery/consul-client.ts';
 import { createDiscovery } from './discovery/discovery.ts';
@@ -28,6 +31,7 @@ import { createLastGoodPolicies } from './sync/last-good-policies.ts';
 import { createPolicyStream } from './sync/policy-stream.ts';
 import { createReporter } from './sync/reporter.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
+import { Decisions } from './telemetry/decisions.ts';
 import { EventLog } from './telemetry/events.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -167,6 +171,8 @@ export function createAgent(options: AgentOptions): Agent {
 
   // Data plane: one listener for everything by Host, one for each upstream with a port of its own, one for the application.
   const admission = new Admission(readMaxDescriptors());
+  const decisions = new Decisions(Math.floor(random() * 2 ** 40).toString(36));
+  const explained = (record: DecisionRecord): Explanation => explainDecision(record, decisions.idOf(record));
   const accessLog = createAccessLog(log.logger, config.log.access);
   const shared = {
     service,
@@ -180,6 +186,8 @@ export function createAgent(options: AgentOptions): Agent {
     isDraining: () => readiness.isDraining,
     discover: (name: string) => discovery.ensure(name),
     stalls,
+    hops: new Hops(),
+    decisions,
     reusePort: config.listeners.sharePorts,
   };
   const listener = (direction: 'outbound' | 'inbound', address: HostPort, route: ListenerRoute): ProxyListener =>
@@ -223,6 +231,11 @@ export function createAgent(options: AgentOptions): Agent {
     policy: () => stream.status(),
     connectionsOf: (id) => pools.connectionsOf(id),
     events: () => events.recent(),
+    why: (id) => {
+      const record = decisions.find(id);
+      return record === null ? null : explained(record);
+    },
+    decisions: (count, isAnomaly) => decisions.recent(count, isAnomaly).map(explained),
     metrics: () => metrics.render(),
     notReady: () => readiness.reasons(),
     isDraining: () => readiness.isDraining,

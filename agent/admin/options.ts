@@ -4,6 +4,7 @@ import type { MeshEvent } from '#contract/frames.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentConfig, HostPort } from '../config.ts';
+import type { Explanation } from '../core/decision/explain.ts';
 import type { DiscoveryFacts } from '../core/service-report.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -25,6 +26,10 @@ export interface AdminOptions {
   connectionsOf(endpointId: string): number;
   /** Newest events, oldest first. */
   events(): readonly MeshEvent[];
+  /** Why a request went where it went, by decision id or request id; null when it is not known (any more). */
+  why(id: string): Explanation | null;
+  /** The last decisions, newest first: of all requests, or of those that failed or took several attempts. */
+  decisions(count: number, isAnomaly: boolean): readonly Explanation[];
   /** Prometheus text. */
   metrics(): Promise<string>;
   /** What stands against being ready, as phrases; empty when ready. */

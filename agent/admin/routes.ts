@@ -15,6 +15,9 @@ export interface AdminRoute {
   handle(request: FastifyRequest, reply: FastifyReply): unknown;
 }
 
+/** Decisions that a list shows. */
+const LISTED_DECISIONS = 50;
+
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 export function adminRoutes(options: AdminOptions, limits: object): AdminRoute[] {
@@ -66,6 +69,22 @@ function readingRoutes(options: AdminOptions, limits: object): AdminRoute[] {
       return reply.type('text/plain').send(kept.length === 0 ? '' : `${kept.join('\n')}\n`);
     }),
     get('/server_info', 'who this agent is and how long it has been up', () => serverInfo(options)),
+    get(
+      '/why',
+      'the last decisions in one sentence each, newest first; ?failed=true for those that went wrong',
+      (request) => {
+        const isFailed = query(request, 'failed') === 'true';
+        return {
+          decisions: options.decisions(LISTED_DECISIONS, isFailed).map(({ id, at, text }) => ({ id, at, text })),
+        };
+      },
+    ),
+    get('/why/:id', 'why a request went where it went, by x-outrigger-why or x-request-id', (request, reply) => {
+      const { id } = request.params as { readonly id: string };
+      const found = options.why(id);
+      if (found !== null) return found;
+      return sendProblem(reply, 404, 'no such decision is kept: the last 4096 are, and the last 1024 that went wrong');
+    }),
     get('/events', 'what happened lately, oldest first', () => ({ events: options.events() })),
   ];
 }

@@ -3,6 +3,7 @@
 
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import { isHashPolicy, type MemberTable, tableOf } from './balance/hash-table.ts';
+import { Turns } from './balance/round-robin.ts';
 import { NO_ZONE, shareByZone, type ZoneAmounts } from './locality.ts';
 import { loadByPriority, priorityOf } from './priority.ts';
 import type { EndpointGroup, EndpointView, ServiceView } from './snapshot.ts';
@@ -169,6 +170,7 @@ function groupOf(
     totalWeight,
     meanWeight: views.length === 0 ? 1 : totalWeight / views.length,
     cumulativeWeights,
+    turns: policy.loadBalancer.policy === 'roundRobin' && !hasEqualWeights ? new Turns(weights) : null,
     byMember: facts.members === null ? NOBODY : pickableMembers(facts.members.members, views),
   });
 }

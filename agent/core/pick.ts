@@ -4,7 +4,8 @@ import type { Random } from '../clock.ts';
 import { drawByWeight, isTried } from './balance/draw.ts';
 import { pickByHash } from './balance/hash-table.ts';
 import { pickLeastLoaded } from './balance/least-loaded.ts';
-import { pickRoundRobin } from './balance/smooth-round-robin.ts';
+import { pickRoundRobin } from './balance/round-robin.ts';
+import type { PickTrace } from './decision/pick-trace.ts';
 import type { EndpointGroup, EndpointView, ServiceView } from './snapshot.ts';
 
 /** In place of a hash: the request has no key, or the policy asks for none. */
@@ -25,6 +26,7 @@ export const NO_HASH = -1;
  * @param now    monotonic ms; averages are projected to it
  * @param tried  endpoints of the earlier attempts of this request, oldest first
  * @param hash   32-bit hash of the request's key, or NO_HASH
+ * @param trace  made just before; what the pick looks at is noted there
  * @returns      null only when the service has no endpoint at all
  */
 export function pickEndpoint(
@@ -33,24 +35,32 @@ export function pickEndpoint(
   random: Random,
   tried: readonly EndpointView[],
   hash = NO_HASH,
+  trace: PickTrace | null = null,
 ): EndpointView | null {
   view.stats.picks++;
   if (view.probing.length > 0 && tried.length === 0) {
-    for (const candidate of view.probing) if (isOwedAProbe(candidate)) return candidate;
+    for (const candidate of view.probing) {
+      if (!isOwedAProbe(candidate)) continue;
+      if (trace !== null) trace.way = 'probe';
+      return candidate;
+    }
   }
   const avoided = hasUntried(view.pickable, tried) ? tried : tried.slice(-1);
   const group = view.groups.length < 2 ? view.groups[0] : chooseGroup(view, avoided, random, hash);
   if (group === undefined) return null;
-  if (group.views.length < 2) return group.views[0] ?? null;
+  if (group.views.length < 2) {
+    if (trace !== null) trace.way = 'only';
+    return group.views[0] ?? null;
+  }
   switch (view.policy.loadBalancer.policy) {
     case 'peakEwma':
     case 'leastRequest':
-      return pickLeastLoaded(view, group, avoided, now, random);
+      return pickLeastLoaded(view, group, avoided, now, random, trace);
     case 'roundRobin':
       return pickRoundRobin(view, group, avoided);
     case 'ringHash':
     case 'maglev':
-      if (hash !== NO_HASH) return pickByHash(view, group, hash, avoided);
+      if (hash !== NO_HASH) return pickByHash(view, group, hash, avoided, trace);
       return group.views[drawByWeight(group, avoided, -1, random)] ?? null;
     case 'random':
       return group.views[drawByWeight(group, avoided, -1, random)] ?? null;

@@ -1,9 +1,16 @@
 // The frozen view that the request path reads. Built by mesh/ and replaced whole; a request pins one and keeps it to its end.
 
+import type { EndpointState } from '#contract/frames.ts';
 import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
 import type { MemberTable } from './balance/hash-table.ts';
+import type { Turns } from './balance/round-robin.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { AdmissionControl } from './limits/admission.ts';
+import type { GradientLimit } from './limits/gradient.ts';
+import type { PendingQueue } from './limits/pending-queue.ts';
+import type { TokenBucket } from './limits/token-bucket.ts';
 import type { RetryBudget } from './retry/budget.ts';
+import type { HedgeDelay } from './retry/hedge-delay.ts';
 import type { EndpointStats } from './stats.ts';
 
 /** One endpoint in a snapshot: identity that may change, measurement that does not. */
@@ -19,9 +26,16 @@ export interface ServiceStats {
   /** Requests in flight, retries not counted again. */
   inFlight: number;
   picks: number;
-  /** Cursor of round robin over equal weights; that of unequal ones lives in EndpointStats. */
+  /** Cursor of round robin, unsigned 32-bit. */
   roundRobinAt: number;
   readonly retryBudget: RetryBudget;
+  /** Requests that wait for room. */
+  readonly pending: PendingQueue;
+  readonly rateLimit: TokenBucket;
+  readonly admission: AdmissionControl;
+  /** Of the own application, where the policy asks for it. */
+  readonly gradient: GradientLimit;
+  readonly hedgeDelay: HedgeDelay;
 }
 
 /** Endpoints that are picked from together: those of one priority level, or of one zone of it. */
@@ -41,9 +55,22 @@ export interface EndpointGroup {
   readonly meanWeight: number;
   /** Running sums of `weights`, for drawing by weight. */
   readonly cumulativeWeights: ArrayLike<number>;
+  /** Smooth sequence of roundRobin over unequal weights; null where nobody asks for it. */
+  readonly turns: Turns | null;
   /** Table of ringHash and maglev, else null; and for each member of the table its view, or null when it is not in `views`. */
   readonly members: MemberTable | null;
   readonly byMember: readonly (EndpointView | null)[];
+}
+
+/** An endpoint that a view leaves out (or, in panic, uses all the same). */
+export interface Exclusion {
+  readonly endpoint: EndpointView;
+  readonly state: EndpointState;
+  /** Reason code of the ejection and its sentence; empty for a state that has none. */
+  readonly reason: string;
+  readonly text: string;
+  /** Monotonic ms at which the ejection ends. */
+  readonly until: number;
 }
 
 export interface ServiceView {
@@ -61,6 +88,8 @@ export interface ServiceView {
   /** Endpoints whose ejection time is over; each is owed one live request. Empty in nearly every snapshot. */
   readonly probing: readonly EndpointView[];
   readonly isPanicking: boolean;
+  /** Who was not serving when the view was built, and why: evidence for decision records. Empty in most snapshots. */
+  readonly excluded: readonly Exclusion[];
   /** Monotonic ms at which the last endpoint ends its warm-up; -1 when none is in its window. */
   readonly warmUntil: number;
   readonly stats: ServiceStats;

@@ -24,9 +24,6 @@ export interface EndpointStats extends CheckStats {
   penaltyMs: number;
   penaltyAt: number;
 
-  /** Current weight of smooth weighted round robin. */
-  roundRobinWeight: number;
-
   /** Consecutive failures by detector, reset by the first success. */
   consecutive5xx: number;
   consecutiveGateway: number;
@@ -81,7 +78,6 @@ export function createEndpointStats(id: string): EndpointStats {
     ewmaAt: -1,
     penaltyMs: 0,
     penaltyAt: 0,
-    roundRobinWeight: 0,
     consecutive5xx: 0,
     consecutiveGateway: 0,
     consecutiveLocalOrigin: 0,

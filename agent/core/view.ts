@@ -1,14 +1,38 @@
 // Derives what a pick needs (who is pickable, in which groups, who is owed a probe, panic) from plan, endpoints and their
 // states. The only place that builds a ServiceView, for mesh/ and for tests.
 
-import type { ServicePlan } from '#contract/policy/policy.ts';
+import type { EffectivePolicy, ServicePlan } from '#contract/policy/policy.ts';
 import { groupEndpoints, type ViewContext } from './groups.ts';
+import { AdmissionControl } from './limits/admission.ts';
+import { GradientLimit } from './limits/gradient.ts';
+import { PendingQueue } from './limits/pending-queue.ts';
+import { TokenBucket } from './limits/token-bucket.ts';
 import { RetryBudget } from './retry/budget.ts';
-import type { EndpointView, ServiceStats, ServiceView } from './snapshot.ts';
+import { HedgeDelay } from './retry/hedge-delay.ts';
+import type { EndpointView, Exclusion, ServiceStats, ServiceView } from './snapshot.ts';
 
 /** Fresh measurement of one service. The caller keeps it for as long as it knows the name. */
 export function createServiceStats(service: string): ServiceStats {
-  return { service, inFlight: 0, picks: 0, roundRobinAt: 0, retryBudget: new RetryBudget() };
+  return {
+    service,
+    inFlight: 0,
+    picks: 0,
+    roundRobinAt: 0,
+    retryBudget: new RetryBudget(),
+    pending: new PendingQueue(),
+    rateLimit: new TokenBucket(),
+    admission: new AdmissionControl(),
+    gradient: new GradientLimit(),
+    hedgeDelay: new HedgeDelay(),
+  };
+}
+
+/** Hands a policy to everything of a service that measures against it. */
+export function configureStats(stats: ServiceStats, policy: EffectivePolicy): void {
+  stats.retryBudget.configure(policy);
+  stats.rateLimit.configure(policy);
+  stats.admission.configure(policy);
+  stats.gradient.configure(policy);
 }
 
 /** No zone, no callers known, nothing to take over. */
@@ -40,6 +64,7 @@ export function createServiceView(
     ...grouping,
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),
     probing: probingOf(known),
+    excluded: excludedOf(known),
     stats,
   });
 }
@@ -51,4 +76,17 @@ function probingOf(known: readonly EndpointView[]): readonly EndpointView[] {
     if (stats.state === 'probing') return Object.freeze(known.filter((view) => view.stats.state === 'probing'));
   }
   return NOBODY;
+}
+
+const NONE_EXCLUDED: readonly Exclusion[] = Object.freeze([]);
+
+function excludedOf(known: readonly EndpointView[]): readonly Exclusion[] {
+  let excluded: Exclusion[] | null = null;
+  for (const endpoint of known) {
+    const { state, ejectionReason: reason, ejectionText: text, ejectedUntil: until } = endpoint.stats;
+    if (state === 'serving') continue;
+    excluded ??= [];
+    excluded.push({ endpoint, state, reason, text, until });
+  }
+  return excluded === null ? NONE_EXCLUDED : Object.freeze(excluded);
 }

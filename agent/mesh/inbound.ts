@@ -3,7 +3,7 @@
 import type { EffectivePolicy, ServicePlan } from '#contract/policy/policy.ts';
 import type { EndpointView, ServiceView } from '../core/snapshot.ts';
 import { createEndpointStats } from '../core/stats.ts';
-import { createServiceStats, createServiceView } from '../core/view.ts';
+import { configureStats, createServiceStats, createServiceView } from '../core/view.ts';
 
 /**
  * No retries (the caller's agent retries, at another endpoint), no ejection (there is no other endpoint here), and every
@@ -44,7 +44,7 @@ export interface InboundTarget {
 export function createInboundView(plan: ServicePlan, target: InboundTarget, former: ServiceView | null): ServiceView {
   const policy = Object.freeze(inboundPolicy(plan.policy));
   const stats = former?.stats ?? createServiceStats(plan.service);
-  stats.retryBudget.configure(policy);
+  configureStats(stats, policy);
   const endpoint = former?.endpoints[0] ?? appEndpoint(plan.service, target);
   return createServiceView({ ...plan, policy, rules: [], permission: { kind: 'allow' } }, [endpoint], stats);
 }

@@ -11,7 +11,7 @@ import { type CheckResult, forgetChecks, recordCheck } from '../core/outlier/che
 import { createServiceWindows, type ServiceWindows } from '../core/outlier/windows.ts';
 import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
 import { chooseSubset } from '../core/subset.ts';
-import { createServiceStats, createServiceView } from '../core/view.ts';
+import { configureStats, createServiceStats, createServiceView } from '../core/view.ts';
 import { keepIfSame, parsePush } from './documents.ts';
 import { createInboundView, type InboundTarget } from './inbound.ts';
 import { diffMembership, Leavers } from './membership.ts';
@@ -221,7 +221,7 @@ export class Mesh {
   #statsOf(service: string, plan: ServicePlan): ServiceStats {
     const stats = this.#serviceStats.get(service) ?? createServiceStats(service);
     this.#serviceStats.set(service, stats);
-    stats.retryBudget.configure(plan.policy);
+    configureStats(stats, plan.policy);
     return stats;
   }
 

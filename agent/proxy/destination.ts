@@ -5,6 +5,7 @@ import { serviceFromHost } from '#contract/names.ts';
 import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy/policy.ts';
 import { isHashPolicy } from '../core/balance/hash-table.ts';
 import { hashOfRequest } from '../core/hash-key.ts';
+import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import { isPermitted } from '../core/permission.ts';
 import { NO_HASH } from '../core/pick.ts';
 import type { Reason } from '../core/reason.ts';
@@ -21,6 +22,8 @@ export interface Destination {
   readonly policy: EffectivePolicy;
   /** Of the request's key where the policy hashes, else NO_HASH. */
   readonly hash: number;
+  /** Rule that led here; null where the service has none. */
+  readonly rule: RouteRule | null;
   readonly requestChanges: HeaderChanges | null;
   readonly responseChanges: HeaderChanges | null;
 }
@@ -35,6 +38,7 @@ export type Resolution =
 export function refuseEarly(
   scope: ProxyScope,
   { method, hops }: RequestHead,
+  trafficClass: TrafficClass,
 ): { reason: Reason; message: string } | null {
   if (method === 'CONNECT' || method === 'TRACE') {
     return { reason: 'method_not_allowed', message: `${method} is not supported` };
@@ -42,7 +46,9 @@ export function refuseEarly(
   if (hops >= MAX_HOPS) {
     return { reason: 'loop_detected', message: `the request went through ${MAX_HOPS} agents already` };
   }
-  if (!scope.deadlines.loop.isOverloaded) return null;
+  const { isOverloaded, isStrained } = scope.deadlines.loop;
+  const isShed = trafficClass === 'sheddable' ? isStrained : isOverloaded && trafficClass === 'normal';
+  if (!isShed) return null;
   return { reason: 'overloaded', message: 'the agent has more to do than it can' };
 }
 
@@ -71,7 +77,15 @@ export function resolveDestination(
 
 function plain(view: ServiceView, head: RequestHead, source: string): Destination {
   const hash = hashFor(view, head, source);
-  return { kind: 'destination', view, policy: view.policy, hash, requestChanges: null, responseChanges: null };
+  return {
+    kind: 'destination',
+    view,
+    policy: view.policy,
+    hash,
+    rule: null,
+    requestChanges: null,
+    responseChanges: null,
+  };
 }
 
 function hashFor(view: ServiceView, head: RequestHead, source: string): number {
@@ -116,6 +130,7 @@ function backendOf(
     view: target,
     policy: rule.policies[index] ?? target.policy,
     hash: hashFor(target, head, source),
+    rule,
     requestChanges: rule.requestHeaders,
     responseChanges: rule.responseHeaders,
   };

@@ -8,7 +8,7 @@ import { BodyReader, joinRanges } from './http1/body-reader.ts';
 import { type Fault, REQUEST_LIMITS } from './http1/fields.ts';
 import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
 import { recordRefusal } from './request-record.ts';
-import { composeRescue } from './rescue.ts';
+import { composeEarlyRescue } from './rescue.ts';
 import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
 import type { Tunnel } from './tunnel.ts';
 
@@ -273,8 +273,7 @@ export class DownstreamConnection implements DeadlineHolder {
 
   /** A head that cannot be trusted: nothing of it went anywhere, nothing behind it is read. */
   #refuse({ reason, message }: Fault): void {
-    const epochMs = this.#scope.clock.epochMs();
-    this.write(composeRescue({ reason, message, service: '', isHead: false, mustClose: true, epochMs }));
+    this.write(composeEarlyRescue(reason, message, this.#scope.clock.epochMs()));
     recordRefusal(this.#scope, reason);
     this.#linger();
   }

@@ -1,32 +1,45 @@
 // One request, from its parsed head to its one access record. Reads top to bottom like the walk in ARCHITECTURE.md: pin the
-// snapshot → route → permission → limits → call (upstream-call.ts: pick, attempt, judge, again?) → relay. Nothing here throws or
+// snapshot → route → permission → limits → (wait for room) → call (upstream-call.ts: pick, attempt, judge, again?) → relay. Nothing here throws or
 // waits; the next step is taken by whichever socket speaks.
 
+import type { DecisionRecord } from '../core/decision/decision-record.ts';
+import { lesserClass, type TrafficClass } from '../core/limits/traffic-class.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
+import type { Hop } from '../core/retry/hops.ts';
 import type { Edge } from '../telemetry/metrics.ts';
+import type { CallOwner } from './call-request.ts';
 import { awaitDiscovery, type Destination, refuseEarly, resolveDestination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
-import { chooseRequestId } from './headers.ts';
+import type { RetryAdvice } from './headers.ts';
 import type { AnswerSink, HttpAttempt } from './http-attempt.ts';
 import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { RequestBody } from './request-body.ts';
-import { beginEdge, recordEnd } from './request-record.ts';
-import { composeOptionsAnswer, composeRescue } from './rescue.ts';
+import { beginEdge, noteDeadline, noteDestination, recordEnd } from './request-record.ts';
+import { composeOptionsAnswer, composeRescue, RETRY_AFTER_SECONDS, retryAdviceOf } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
 import type { ProxyScope } from './scope.ts';
+import { readSteering, type Steering } from './steering.ts';
+import { HOP_MARGIN_MS } from './timeouts.ts';
 import { Tunnel } from './tunnel.ts';
-import { type CallOwner, UpstreamCall } from './upstream-call.ts';
+import { Turn, type TurnOwner } from './turn.ts';
+import { UpstreamCall } from './upstream-call.ts';
 
-export class Exchange implements CallOwner, AnswerSink {
+export class Exchange implements CallOwner, AnswerSink, TurnOwner {
   readonly #scope: ProxyScope;
   readonly #down: DownstreamConnection;
   readonly #head: RequestHead;
   readonly #body: RequestBody;
   readonly #startedAt: number;
   readonly #requestId: string;
+  readonly #steering: Steering;
+  readonly #record: DecisionRecord;
+  /** Monotonic ms after which nobody waits for the answer; Infinity when nobody said. */
+  #callerDeadlineAt: number;
+  /** The request of the application's own caller on whose behalf this one is made; of inbound requests, this one itself. */
+  #hop: Hop | null = null;
   #isOver = false;
   #edge: Edge | null = null;
   /** Known destination, `''` before. */
@@ -34,6 +47,9 @@ export class Exchange implements CallOwner, AnswerSink {
   #destination: Destination | null = null;
   #call: UpstreamCall | null = null;
   #relay: ResponseRelay | null = null;
+  #trafficClass: TrafficClass;
+  /** Its place at the service. */
+  #turn: Turn | null = null;
 
   constructor(scope: ProxyScope, down: DownstreamConnection, head: RequestHead) {
     this.#scope = scope;
@@ -41,20 +57,45 @@ export class Exchange implements CallOwner, AnswerSink {
     this.#head = head;
     this.#body = new RequestBody(head.framing === BODY_CHUNKED);
     this.#startedAt = scope.clock.now();
-    this.#requestId = chooseRequestId(head, scope.nextRequestId);
+    this.#steering = readSteering(head.fields);
+    this.#requestId = this.#steering.requestId === '' ? scope.nextRequestId() : this.#steering.requestId;
+    this.#record = scope.decisions.begin(
+      scope.direction,
+      head,
+      this.#requestId,
+      this.#startedAt,
+      scope.clock.epochMs(),
+    );
+    this.#trafficClass = this.#steering.trafficClass;
+    this.#callerDeadlineAt = this.#startedAt + this.#steering.deadlineMs;
   }
 
   // ---- route, permission, limits ----
 
   start(): void {
     const { target, maxForwards } = this.#head;
-    const refusal = refuseEarly(this.#scope, this.#head);
+    this.#joinHops();
+    const refusal = refuseEarly(this.#scope, this.#head, this.#trafficClass);
     if (refusal !== null) this.#rescue(refusal.reason, refusal.message);
     else if (target === '*' || maxForwards === 0) {
       const mustClose = this.#mustClose();
       this.#down.write(composeOptionsAnswer(mustClose));
       this.#finish('ok', 200, mustClose);
     } else this.#route(true);
+  }
+
+  /** Inbound: remembers the request while the application works on it. Outbound: finds the one that this is done for. */
+  #joinHops(): void {
+    const { hops, direction } = this.#scope;
+    const { traceId } = this.#steering;
+    if (direction === 'inbound') {
+      this.#hop = hops.enter(traceId, this.#requestId, this.#callerDeadlineAt, this.#trafficClass);
+      return;
+    }
+    this.#hop = hops.find(traceId, this.#steering.requestId);
+    if (this.#hop === null) return;
+    this.#callerDeadlineAt = Math.min(this.#callerDeadlineAt, this.#hop.deadlineAt - HOP_MARGIN_MS);
+    this.#trafficClass = lesserClass(this.#trafficClass, this.#hop.trafficClass);
   }
 
   #route(mayDiscover: boolean): void {
@@ -73,24 +114,69 @@ export class Exchange implements CallOwner, AnswerSink {
   }
 
   #admit(destination: Destination): void {
-    const { view, policy } = destination;
+    const { view } = destination;
+    const { clock, mesh } = this.#scope;
+    const now = clock.now();
     this.#service = view.service;
+    this.#destination = destination;
     this.#edge = beginEdge(this.#scope, view.service);
-    const { inFlight } = view.stats;
-    if (inFlight >= policy.limits.maxConcurrentRequests) {
-      this.#rescue('upstream_overflow', `${view.service} has ${inFlight} requests in flight, which is the limit`);
+    noteDestination(this.#record, destination, mesh.snapshot, this.#head.fields);
+    noteDeadline(this.#record, destination, this.#callerDeadlineAt - now);
+    if (this.#callerDeadlineAt - now <= HOP_MARGIN_MS) {
+      const leftMs = Math.floor(this.#callerDeadlineAt - now);
+      this.#rescue('deadline_exceeded', `its caller waits ${leftMs} ms more, which is less than a call takes`);
       return;
     }
-    this.#destination = destination;
-    view.stats.inFlight += 1;
-    view.stats.retryBudget.deposit(this.#startedAt);
-    this.#begin(destination, this.#edge);
+    this.#turn = new Turn(this.#scope, view, this.#trafficClass, this.#callerDeadlineAt, this);
+    this.#record.limits = this.#turn.limits(now);
+    const verdict = this.#turn.ask(now);
+    if (verdict.kind === 'open') this.#enter();
+    else if (verdict.kind === 'wait') this.#turn.wait(now);
+    else this.#rescue(verdict.reason, verdict.message, false, verdict.retryAfterMs);
   }
 
-  #begin(destination: Destination, edge: Edge): void {
-    const [scope, down, head, body, requestId] = [this.#scope, this.#down, this.#head, this.#body, this.#requestId];
-    this.#call = new UpstreamCall({ scope, down, head, body, requestId, edge }, destination, this);
-    this.#call.start(this.#startedAt);
+  get #isInbound(): boolean {
+    return this.#scope.direction === 'inbound';
+  }
+
+  // ---- its turn ----
+
+  onTurn(): void {
+    if (this.#call === null) this.#enter();
+    else this.#call.resume();
+  }
+
+  onNoTurn(message: string): void {
+    this.#rescue('upstream_overflow', message);
+  }
+
+  onCrowded(): boolean {
+    return this.#turn?.waitForConnection() === true;
+  }
+
+  #enter(): void {
+    const destination = this.#destination;
+    const edge = this.#edge;
+    if (destination === null || edge === null) return;
+    const queuedMs = this.#turn?.queuedMs ?? 0;
+    this.#turn?.take(this.#startedAt + queuedMs);
+    this.#call = new UpstreamCall(
+      {
+        scope: this.#scope,
+        down: this.#down,
+        head: this.#head,
+        body: this.#body,
+        requestId: this.#requestId,
+        steering: this.#steering,
+        trafficClass: this.#trafficClass,
+        callerDeadlineAt: this.#callerDeadlineAt,
+        edge,
+        record: this.#record,
+      },
+      destination,
+      this,
+    );
+    this.#call.start(this.#startedAt + queuedMs);
   }
 
   /** More of the request's body. True when the memory of the piece stays in use. */
@@ -117,7 +203,24 @@ export class Exchange implements CallOwner, AnswerSink {
       destination: this.#destination,
       endpoint: attempt.address,
       attempts: this.#call?.retries.attempts ?? 0,
+      why: this.#steering.wantsWhy || head.status >= 500 ? this.#scope.decisions.idOf(this.#record) : '',
+      retry: this.#retryAdvice(head.status),
     });
+    if (this.#isInbound) this.#noteLatency(attempt, false);
+  }
+
+  /** An answer made from a failure further in, which the agents there have repeated as often as is good. */
+  #retryAdvice(status: number): RetryAdvice | '' {
+    const isFailure = status >= 500 || status === 429;
+    return isFailure && this.#isInbound && this.#hop?.isRetryDone === true ? 'done' : '';
+  }
+
+  /** For the adaptive limit of the application. */
+  #noteLatency(attempt: HttpAttempt, isDropped: boolean): void {
+    if (this.#destination?.policy.limits.adaptiveConcurrency.isEnabled !== true) return;
+    const { stats } = this.#destination.view;
+    const now = this.#scope.clock.now();
+    stats.gradient.record(attempt.outcome('response', now).latencyMs, isDropped, stats.inFlight, now);
   }
 
   onAnswerBody(bytes: Buffer, ranges: readonly number[], isLast: boolean): void {
@@ -207,21 +310,35 @@ export class Exchange implements CallOwner, AnswerSink {
   }
 
   onCallFailed(reason: Reason, message: string): void {
+    const attempt = this.#call?.attempt ?? null;
+    if (this.#isInbound && attempt !== null && reason === 'upstream_timeout') this.#noteLatency(attempt, true);
     this.#rescue(reason, message);
   }
 
   /** The agent's own answer. The connection stays only when the request is whole: a body left behind is never parsed. */
-  #rescue(reason: Reason, message: string, isBroken = false): void {
+  #rescue(reason: Reason, message: string, isBroken = false, retryAfterMs = 0): void {
+    const { clock, decisions, direction } = this.#scope;
     const mustClose = isBroken || this.#mustClose();
-    const facts = { isHead: this.#head.method === 'HEAD', mustClose, epochMs: this.#scope.clock.epochMs() };
-    this.#down.write(composeRescue({ reason, message, service: this.#service, ...facts }));
+    this.#record.message = message;
+    const text = composeRescue({
+      reason,
+      message,
+      service: this.#service,
+      isHead: this.#head.method === 'HEAD',
+      mustClose,
+      epochMs: clock.epochMs(),
+      why: decisions.idOf(this.#record),
+      retry: retryAdviceOf(reason, direction),
+      retryAfterSeconds: Math.max(RETRY_AFTER_SECONDS, Math.ceil(retryAfterMs / 1000)),
+    });
+    this.#down.write(text);
     this.#finish(reason, REASON_STATUS[reason] ?? 0, mustClose);
   }
 
   #finish(result: RequestResult, status: number, mustClose: boolean, now = this.#scope.clock.now()): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    if (this.#destination !== null) this.#destination.view.stats.inFlight -= 1;
+    this.#leave(result, status, now);
     recordEnd(this.#scope, this.#edge, {
       destination: this.#service,
       method: this.#head.method,
@@ -237,5 +354,21 @@ export class Exchange implements CallOwner, AnswerSink {
       retryReason: this.#call?.retries.reason ?? null,
     });
     this.#down.onExchangeDone(mustClose);
+  }
+
+  /** Gives its place to whoever waits, and tells those who remember. */
+  #leave(result: RequestResult, status: number, now: number): void {
+    const record = this.#record;
+    record.result = result;
+    record.status = status;
+    record.queuedMs = this.#turn?.queuedMs ?? 0;
+    record.durationMs = now - this.#startedAt;
+    this.#scope.decisions.keep(record);
+    const isFailure = (result !== 'ok' && result !== 'downstream_disconnect') || status >= 500;
+    if (this.#hop !== null) {
+      if (this.#isInbound) this.#scope.hops.leave(this.#hop, this.#steering.traceId, this.#requestId);
+      else if (isFailure) this.#hop.isRetryDone = true;
+    }
+    this.#turn?.end(result === 'downstream_disconnect' ? null : !isFailure, now);
   }
 }

@@ -2,6 +2,7 @@
 // fields, never copied: client copies go first, the agent's own values come after.
 
 import type { HeaderChanges } from '#contract/policy/policy.ts';
+import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import { isFieldValue, isToken } from './http1/char-tables.ts';
 import { BODY_CHUNKED, type Framing } from './http1/framing.ts';
 import { isLookAlike } from './http1/look-alikes.ts';
@@ -11,7 +12,6 @@ import type { ResponseHead } from './http1/response-head.ts';
 /** Forwarding stops after this many agents: the request goes in circles. */
 export const MAX_HOPS = 8;
 
-const REQUEST_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
 /** Names that a route may not set: they would contradict the framing or the routing that was decided. */
 const UNTOUCHABLE: ReadonlySet<string> = new Set([
   'host',
@@ -39,11 +39,11 @@ export function firstValue(fields: readonly string[], name: string): string | nu
   return null;
 }
 
-/** The request id to use: the client's when it is harmless, so that a trace can be followed through the app, else a new one. */
-export function chooseRequestId(head: RequestHead, next: () => string): string {
-  const value = firstValue(head.fields, 'x-request-id');
-  return value !== null && REQUEST_ID.test(value) ? value : next();
-}
+/**
+ * What `x-outrigger-retry` says on an answer: `done`, whatever could be repeated was; `overloaded`, a repetition would add to
+ * the load that this is about. Only the agents next to a failure repeat; those further out obey.
+ */
+export type RetryAdvice = 'done' | 'overloaded';
 
 export interface RequestFacts {
   /** Value of Host towards the upstream. */
@@ -54,6 +54,9 @@ export interface RequestFacts {
   readonly changes: HeaderChanges | null;
   /** Framing towards the upstream, which may differ from the one that came. */
   readonly framing: Framing;
+  /** ms that the sender of this head still waits; Infinity to say nothing. */
+  readonly deadlineMs: number;
+  readonly trafficClass: TrafficClass;
 }
 
 /** The whole head of the request for the upstream. */
@@ -70,6 +73,9 @@ export function composeRequestHead(head: RequestHead, facts: RequestFacts): stri
   }
   text += `x-request-id: ${facts.requestId}\r\nx-forwarded-for: ${facts.clientAddress}\r\nx-forwarded-proto: http\r\n`;
   text += `x-forwarded-host: ${facts.host}\r\nvia: ${via}1.${head.minor} outrigger\r\n`;
+  if (facts.deadlineMs !== Number.POSITIVE_INFINITY)
+    text += `x-outrigger-deadline: ${Math.floor(facts.deadlineMs)}\r\n`;
+  if (facts.trafficClass !== 'normal') text += `x-outrigger-class: ${facts.trafficClass}\r\n`;
   if (head.maxForwards > 0) text += `max-forwards: ${head.maxForwards - 1}\r\n`;
   if (head.wantsTrailers) text += 'te: trailers\r\n';
   // A body that was given a length is here already: the agent has asked for it itself.
@@ -91,6 +97,10 @@ export interface ResponseFacts {
   /** `address:port` to tell, with the number of attempts; null to keep it to ourselves. */
   readonly endpoint: string | null;
   readonly attempts: number;
+  /** Id of the decision record; `''` to keep it to ourselves. */
+  readonly why: string;
+  /** What the caller's agent shall know about retrying; `''` for nothing. */
+  readonly retry: RetryAdvice | '';
 }
 
 /** The whole head of a final response for the downstream. */
@@ -105,6 +115,8 @@ export function composeResponseHead(head: ResponseHead, facts: ResponseFacts): s
   if (facts.endpoint !== null) {
     text += `x-outrigger-endpoint: ${facts.endpoint}\r\nx-outrigger-attempts: ${facts.attempts}\r\n`;
   }
+  if (facts.why !== '') text += `x-outrigger-why: ${facts.why}\r\n`;
+  if (facts.retry !== '') text += `x-outrigger-retry: ${facts.retry}\r\n`;
   if (facts.isChunked) text += 'transfer-encoding: chunked\r\n';
   else if (facts.contentLength >= 0) text += `content-length: ${facts.contentLength}\r\n`;
   return facts.connection === '' ? `${text}\r\n` : `${text}connection: ${facts.connection}\r\n\r\n`;

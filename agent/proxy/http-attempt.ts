@@ -1,9 +1,9 @@
 // An attempt of an HTTP request: tells what its connection says to whoever decides, and after the head was accepted to whoever
 // relays. Decides nothing.
 
+import type { AttemptRecord } from '../core/decision/decision-record.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { Stalls } from '../core/self/stalls.ts';
-import type { EndpointView } from '../core/snapshot.ts';
 import { Attempt } from './attempt.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import type { UpstreamConnection, UpstreamSink } from './upstream-connection.ts';
@@ -35,12 +35,15 @@ export class HttpAttempt extends Attempt implements UpstreamSink {
   connection: UpstreamConnection | null = null;
   /** Set once the head is accepted: from then on nothing can be repeated. */
   answer: AnswerSink | null = null;
+  /** What is remembered of it for whoever asks why. */
+  readonly record: AttemptRecord;
   readonly #owner: AttemptOwner;
 
   /** @param stalls  when this process stood still; null where nobody looks */
-  constructor(owner: AttemptOwner, endpoint: EndpointView, now: number, stalls: Stalls | null) {
-    super(endpoint, now, stalls);
+  constructor(owner: AttemptOwner, record: AttemptRecord, now: number, stalls: Stalls | null) {
+    super(record.endpoint, now, stalls);
     this.#owner = owner;
+    this.record = record;
   }
 
   override get isHeadRelayed(): boolean {

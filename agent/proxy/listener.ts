@@ -3,14 +3,17 @@
 
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Clock, Random } from '../clock.ts';
+import { Draws } from '../core/decision/draws.ts';
+import { Hops } from '../core/retry/hops.ts';
 import type { Stalls } from '../core/self/stalls.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
+import { Decisions } from '../telemetry/decisions.ts';
 import { Admission } from './admission.ts';
 import { Deadlines } from './deadlines.ts';
 import { DownstreamConnection } from './downstream-connection.ts';
 import type { Pools } from './pools.ts';
 import { recordRefusal } from './request-record.ts';
-import { composeRescue } from './rescue.ts';
+import { composeEarlyRescue } from './rescue.ts';
 import {
   DEFAULT_LIMITS,
   type Direction,
@@ -50,6 +53,9 @@ export interface ProxyListenerOptions {
   readonly discover?: (service: string) => Promise<void>;
   /** When this process stood still: such time is not held against endpoints. */
   readonly stalls?: Stalls;
+  /** Shared by all listeners of the agent, so that calls find the request they are made for. */
+  readonly hops?: Hops;
+  readonly decisions?: Decisions;
 }
 
 export interface ProxyListener {
@@ -174,7 +180,7 @@ function createTurnAway(scope: ProxyScope): (socket: Socket) => void {
     const message = 'the agent has as many connections as it can serve';
     const epochMs = scope.clock.epochMs();
     socket.on('error', () => {});
-    socket.end(composeRescue({ reason: 'overloaded', message, service: '', isHead: false, mustClose: true, epochMs }));
+    socket.end(composeEarlyRescue('overloaded', message, epochMs));
     // Read and dropped for a moment: closing with bytes unread would be a reset, and the answer might be lost.
     socket.resume();
     const timer = setTimeout(() => socket.destroy(), scope.limits.lingerMs);
@@ -199,6 +205,9 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     discover: options.discover ?? null,
     read: createSharedReader(),
     stalls: options.stalls ?? null,
+    hops: options.hops ?? new Hops(),
+    decisions: options.decisions ?? new Decisions(prefix),
+    draws: new Draws(),
     nextRequestId: () => {
       requests += 1;
       return `${prefix}-${requests.toString(36)}`;

@@ -12,6 +12,8 @@ const LONG_RUN = 8;
  */
 export class LoopWatch {
   isOverloaded = false;
+  /** The last tick was late by half of the limit or more: what matters least goes first. */
+  isStrained = false;
   readonly #limitMs: number;
   #formerMs = 0;
   #lateInARow = 0;
@@ -28,6 +30,7 @@ export class LoopWatch {
   note(lateMs: number, share: number): void {
     const formerMs = this.#formerMs;
     this.#formerMs = lateMs;
+    this.isStrained = lateMs * 2 >= this.#limitMs;
     this.#lateInARow = lateMs * 2 >= this.#limitMs ? this.#lateInARow + 1 : 0;
     if (lateMs < this.#limitMs / 4) {
       this.isOverloaded = false;
@@ -41,6 +44,7 @@ export class LoopWatch {
   /** After a time without ticks nothing is known. */
   reset(): void {
     this.isOverloaded = false;
+    this.isStrained = false;
     this.#formerMs = 0;
     this.#lateInARow = 0;
   }

@@ -1,7 +1,10 @@
 // The one access record and the one edge entry of a request, whether it was served, refused or never understood.
 
+import type { DecisionRecord } from '../core/decision/decision-record.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
+import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
+import type { Destination } from './destination.ts';
 import type { ProxyScope } from './scope.ts';
 
 /** Label of requests that reached no service: one word, so that no caller can make metric series. */
@@ -20,6 +23,28 @@ export interface RequestEnd {
   readonly attempts: number;
   readonly requestId: string;
   readonly retryReason: string | null;
+}
+
+/** What is known once the destination is. Rules may have looked at any field, so a routed request keeps them. */
+export function noteDestination(
+  record: DecisionRecord,
+  { view, rule }: Destination,
+  { generation, policyVersion }: MeshSnapshot,
+  fields: readonly string[],
+): void {
+  record.service = view.service;
+  record.policyVersion = policyVersion;
+  record.generation = generation;
+  record.rule = rule;
+  if (rule !== null) record.fields = fields;
+}
+
+/** How long there is, and who said so: the caller, or the policy where it is stricter. */
+export function noteDeadline(record: DecisionRecord, { policy }: Destination, callerMs: number): void {
+  const { requestMs } = policy.timeouts;
+  const isPolicy = requestMs > 0 && requestMs <= callerMs;
+  record.deadlineMs = isPolicy ? requestMs : callerMs;
+  record.deadlineFrom = isPolicy ? 'policy' : callerMs === Number.POSITIVE_INFINITY ? 'none' : 'caller';
 }
 
 /** The edge that a request to `destination` counts on, already told of its begin. */

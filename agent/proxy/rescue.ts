@@ -2,6 +2,8 @@
 
 import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason } from '../core/reason.ts';
+import type { RetryAdvice } from './headers.ts';
+import type { Direction } from './scope.ts';
 
 /** Kinds of outcome that leave the agent to answer when no retry follows. */
 type FailedKind = Exclude<OutcomeKind, 'response' | 'canceled'>;
@@ -46,7 +48,28 @@ const PHRASES: Readonly<Record<number, string>> = {
 };
 
 /** A client may try again this soon: about the time the agent needs to learn of a recovered endpoint. */
-const RETRY_AFTER_SECONDS = 1;
+export const RETRY_AFTER_SECONDS = 1;
+
+/** Reasons that a repetition would only make worse, wherever it goes. */
+const OVERLOAD_REASONS: ReadonlySet<Reason> = new Set([
+  'upstream_overflow',
+  'overloaded',
+  'rate_limited',
+  'admission_rejected',
+]);
+
+/** What an answer of the agent's own says about repeating it. */
+export function retryAdviceOf(reason: Reason, direction: Direction): RetryAdvice | '' {
+  if (OVERLOAD_REASONS.has(reason)) return 'overloaded';
+  // An agent that could not reach its own application has tried only this one; the caller's knows others.
+  return direction === 'outbound' ? 'done' : '';
+}
+
+/** Of a request that was turned away before anything was known about it. */
+export function composeEarlyRescue(reason: Reason, message: string, epochMs: number): string {
+  const facts = { service: '', isHead: false, mustClose: true, why: '', retry: '', epochMs } as const;
+  return composeRescue({ reason, message, ...facts, retryAfterSeconds: RETRY_AFTER_SECONDS });
+}
 
 export interface Rescue {
   readonly reason: Reason;
@@ -57,6 +80,11 @@ export interface Rescue {
   readonly isHead: boolean;
   readonly mustClose: boolean;
   readonly epochMs: number;
+  /** Id of the decision record; `''` when there is none. */
+  readonly why: string;
+  readonly retry: RetryAdvice | '';
+  /** Whole seconds for Retry-After of a 429 or 503; at least 1. */
+  readonly retryAfterSeconds: number;
 }
 
 /** Status line, fields and a one-line JSON body, ready to be written as Latin-1. Empty for reasons that cannot be told. */
@@ -68,7 +96,9 @@ export function composeRescue(rescue: Rescue): string {
   return (
     `HTTP/1.1 ${status} ${PHRASES[status] ?? ''}\r\ndate: ${new Date(rescue.epochMs).toUTCString()}\r\n` +
     `content-type: application/json\r\ncontent-length: ${body.length}\r\nx-outrigger-reason: ${rescue.reason}\r\n` +
-    (isWorthRetrying ? `retry-after: ${RETRY_AFTER_SECONDS}\r\n` : '') +
+    (isWorthRetrying ? `retry-after: ${rescue.retryAfterSeconds}\r\n` : '') +
+    (rescue.why === '' ? '' : `x-outrigger-why: ${rescue.why}\r\n`) +
+    (rescue.retry === '' ? '' : `x-outrigger-retry: ${rescue.retry}\r\n`) +
     (status === 405 ? 'allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n' : '') +
     (rescue.mustClose ? 'connection: close\r\n' : '') +
     `\r\n${rescue.isHead ? '' : body}`

@@ -3,7 +3,7 @@
 
 import type { Destination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
-import { composeResponseHead } from './headers.ts';
+import { composeResponseHead, type RetryAdvice } from './headers.ts';
 import { joinRanges } from './http1/body-reader.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE } from './http1/framing.ts';
 import type { ResponseHead } from './http1/response-head.ts';
@@ -22,6 +22,9 @@ export interface RelayFacts {
   /** `address:port` that answered. */
   readonly endpoint: string;
   readonly attempts: number;
+  /** Id of the decision record to tell, or `''`. */
+  readonly why: string;
+  readonly retry: RetryAdvice | '';
 }
 
 export class ResponseRelay {
@@ -53,6 +56,8 @@ export class ResponseRelay {
       changes: responseChanges,
       endpoint: policy.exposeEndpoint ? facts.endpoint : null,
       attempts: facts.attempts,
+      why: facts.why,
+      retry: facts.retry,
     });
   }
 

@@ -1,13 +1,15 @@
 // What one request may still repeat: asks core/retry/decide.ts, pays from the service's budget, and remembers why. Starts no
 // attempt itself.
 
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
+import type { Random } from '../clock.ts';
+import { retryDelayMs } from '../core/back-off.ts';
+import type { AttemptRecord } from '../core/decision/decision-record.ts';
 import type { Outcome } from '../core/outcome.ts';
-import { decideRetry, isStaleConnection } from '../core/retry/decide.ts';
+import { decideRetry, isStaleConnection, type RetryDecision } from '../core/retry/decide.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Destination } from './destination.ts';
-import { firstValue } from './headers.ts';
-import type { RequestHead } from './http1/request-head.ts';
 import type { Timeouts } from './timeouts.ts';
 
 const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -17,29 +19,36 @@ export class Retries {
   readonly tried: EndpointView[] = [];
   /** Why the last retry was made, or null. */
   reason: string | null = null;
-  /** Attempts begun; the exchange counts. */
+  /** Attempts begun; the call counts. */
   attempts = 0;
   readonly #timeouts: Timeouts;
   readonly #method: string;
   readonly #hasIdempotencyKey: boolean;
+  readonly #edge: Edge;
   #hasRepeatedStale = false;
   #hasRepeatedWithLength = false;
+  #hedges = 0;
+  /** Attempts that never left this process, because the endpoint had no room. */
+  #turnedAway = 0;
+  /** Retries that had to wait, or might have. */
+  #waits = 0;
 
-  constructor(head: RequestHead, timeouts: Timeouts) {
+  constructor(method: string, hasIdempotencyKey: boolean, timeouts: Timeouts, edge: Edge) {
+    this.#method = method;
+    this.#hasIdempotencyKey = hasIdempotencyKey;
     this.#timeouts = timeouts;
-    this.#method = head.method;
-    this.#hasIdempotencyKey = firstValue(head.fields, 'idempotency-key') !== null;
+    this.#edge = edge;
   }
 
   /**
    * Whether a kept connection that turned out closed is to be replaced by a fresh one to the same endpoint: once a request,
    * at nobody's cost, and never for a method that might act twice.
    */
-  repeatsStale(outcome: Outcome, isReplayable: boolean, edge: Edge | null): boolean {
+  repeatsStale(outcome: Outcome, isReplayable: boolean): boolean {
     if (this.#hasRepeatedStale || !isReplayable || !isStaleConnection(outcome)) return false;
     if (!this.#hasIdempotencyKey && !SAFE_TO_REPEAT.has(this.#method)) return false;
     this.#hasRepeatedStale = true;
-    this.#note('stale_connection', edge);
+    this.#note('stale_connection');
     return true;
   }
 
@@ -47,34 +56,82 @@ export class Retries {
    * Whether the same endpoint is asked again because it wants a Content-Length (RFC 9110 15.5.12): once a request. It said that
    * it did nothing, so the method does not matter.
    */
-  repeatsWithLength(status: number, isReplayable: boolean, edge: Edge | null): boolean {
+  repeatsWithLength(status: number, isReplayable: boolean): boolean {
     if (status !== 411 || this.#hasRepeatedWithLength || !isReplayable) return false;
     this.#hasRepeatedWithLength = true;
-    this.#note('length_required', edge);
+    this.#note('length_required');
     return true;
   }
 
-  /** Whether another attempt follows; if so it is paid for and noted. */
-  allows(outcome: Outcome, { policy, view }: Destination, isReplayable: boolean, edge: Edge | null): boolean {
+  /** Whether the request may be sent a second time while the first is under way. */
+  mayHedge({ policy }: Destination): boolean {
+    const isIdempotent = this.#hasIdempotencyKey || policy.retries.methods.includes(this.#method);
+    return policy.retries.hedging.isEnabled && isIdempotent && this.#hedges === 0;
+  }
+
+  /** Whether the budget pays for the second copy; if so it is noted. */
+  paysForHedge({ view }: Destination): boolean {
+    if (!view.stats.retryBudget.tryWithdraw(this.#timeouts.now)) {
+      this.#edge.budgetExhausted();
+      return false;
+    }
+    this.#hedges += 1;
+    this.#note('hedge');
+    return true;
+  }
+
+  /** What decide.ts says of an attempt that ended so. Costs nothing and changes nothing. */
+  judge(outcome: Outcome, policy: EffectivePolicy, isReplayable: boolean): RetryDecision {
     const { now, deadlineAt } = this.#timeouts;
-    const verdict = decideRetry(outcome, policy, {
+    return decideRetry(outcome, policy, {
       method: this.#method,
       hasIdempotencyKey: this.#hasIdempotencyKey,
       isReplayable,
-      attemptsDone: this.attempts - (this.#hasRepeatedStale ? 1 : 0) - (this.#hasRepeatedWithLength ? 1 : 0),
+      attemptsDone: this.attempts - this.#freeAttempts,
       msLeft: deadlineAt - now,
     });
+  }
+
+  get #freeAttempts(): number {
+    const repeated = Number(this.#hasRepeatedStale) + Number(this.#hasRepeatedWithLength);
+    return repeated + this.#hedges + this.#turnedAway;
+  }
+
+  /** Whether another attempt follows; if so it is paid for and noted. Either way the record says what was decided. */
+  allows(outcome: Outcome, { policy, view }: Destination, isReplayable: boolean, record: AttemptRecord): boolean {
+    const verdict = this.judge(outcome, policy, isReplayable);
+    record.after = verdict.retry ? verdict.reason : verdict.why;
     if (!verdict.retry) return false;
+    const { now } = this.#timeouts;
+    record.budget = view.stats.retryBudget.balance(now);
     if (!view.stats.retryBudget.tryWithdraw(now)) {
-      edge?.budgetExhausted();
+      record.after = 'budget_exhausted';
+      this.#edge.budgetExhausted();
       return false;
     }
-    this.#note(verdict.reason, edge);
+    this.#note(verdict.reason);
     return true;
   }
 
-  #note(reason: string, edge: Edge | null): void {
+  /** The request waits for room at the endpoints: the attempts that found none are not held against it. */
+  forgetTurnedAway(): void {
+    this.#turnedAway = this.attempts;
+    this.tried.length = 0;
+  }
+
+  /**
+   * ms before the next attempt: full jitter, growing with every retry of the request. An endpoint that never saw the request is
+   * replaced at once: there is nothing to wait for, and another one is free. Never more than half of the time that is left.
+   */
+  nextWaitMs(outcome: Outcome, { retries }: EffectivePolicy, random: Random): number {
+    if (!outcome.isSent) return 0;
+    this.#waits += 1;
+    const msLeft = Math.max(0, this.#timeouts.deadlineAt - this.#timeouts.now);
+    return Math.min(retryDelayMs(this.#waits, random, retries.backoff), msLeft / 2);
+  }
+
+  #note(reason: string): void {
     this.reason = reason;
-    edge?.retry(reason);
+    this.#edge.retry(reason);
   }
 }

@@ -2,9 +2,12 @@
 // only, so that the data plane can be tested without the rest.
 
 import type { Clock, Random } from '../clock.ts';
+import type { Draws } from '../core/decision/draws.ts';
+import type { Hops } from '../core/retry/hops.ts';
 import type { Stalls } from '../core/self/stalls.ts';
 import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
+import type { Decisions } from '../telemetry/decisions.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Pools } from './pools.ts';
@@ -91,6 +94,11 @@ export interface ProxyScope {
   readonly discover: ((service: string) => Promise<void>) | null;
   /** Unique text for a request that came without an id. */
   readonly nextRequestId: () => string;
+  /** What the application is working on, shared by all listeners. */
+  readonly hops: Hops;
+  readonly decisions: Decisions;
+  /** Chance of one pick at a time. */
+  readonly draws: Draws;
   /** How every downstream socket reads. */
   readonly read: SharedReader;
 }

@@ -1,40 +1,22 @@
 // From a destination to a response head worth relaying: pick → attempt → judge → again? The only loop of the request path,
 // bounded by attempts, budget and deadline. What became of it goes to the exchange, once.
 
+import { AttemptRecord } from '../core/decision/decision-record.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
-import { pickEndpoint } from '../core/pick.ts';
-import type { Reason } from '../core/reason.ts';
 import type { EndpointView } from '../core/snapshot.ts';
-import type { Edge } from '../telemetry/metrics.ts';
+import type { CallOwner, CallRequest } from './call-request.ts';
 import type { Destination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
-import { composeInformationalHead, composeRequestHead } from './headers.ts';
+import { composeInformationalHead, composeRequestHead, firstValue } from './headers.ts';
 import { type AttemptOwner, HttpAttempt } from './http-attempt.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
+import { beginTrace, pickBy } from './picks.ts';
 import type { RequestBody } from './request-body.ts';
 import { REASON_OF_OUTCOME, SENTENCE_OF_OUTCOME } from './rescue.ts';
 import { Retries } from './retries.ts';
 import type { ProxyScope } from './scope.ts';
-import { Timeouts } from './timeouts.ts';
-
-/** What a call leads to: exactly one of these, unless it is canceled. */
-export interface CallOwner {
-  /** `attempt.answer` must be set before this returns. */
-  onAccepted(attempt: HttpAttempt, head: ResponseHead): void;
-  onSwitched(attempt: HttpAttempt, head: ResponseHead, rest: Buffer): void;
-  onCallFailed(reason: Reason, message: string): void;
-}
-
-/** The request that is called for. */
-export interface CallRequest {
-  readonly scope: ProxyScope;
-  readonly down: DownstreamConnection;
-  readonly head: RequestHead;
-  readonly body: RequestBody;
-  readonly requestId: string;
-  readonly edge: Edge;
-}
+import { HOP_MARGIN_MS, Timeouts } from './timeouts.ts';
 
 export class UpstreamCall implements AttemptOwner {
   readonly #scope: ProxyScope;
@@ -46,33 +28,43 @@ export class UpstreamCall implements AttemptOwner {
   readonly #owner: CallOwner;
   readonly timeouts: Timeouts;
   readonly retries: Retries;
-  /** The last one begun. */
+  /** The one that is waited for, or was answered, or the last one. */
   attempt: HttpAttempt | null = null;
+  /** A second one beside it. */
+  #hedge: HttpAttempt | null = null;
   #requestText = '';
   /** The upstream speaks HTTP/1.0 and the body comes in chunks: nothing is begun until its length is known. */
   #isAwaitingLength = false;
   /** The answer came first and says no: what still comes of the body is dropped. */
   #isBodyUnwanted = false;
+  /** Until the next attempt: after a failure, or beside a slow one. */
+  #timer: NodeJS.Timeout | null = null;
 
   constructor(request: CallRequest, destination: Destination, owner: CallOwner) {
+    const { scope, head, steering } = request;
     this.#request = request;
-    this.#scope = request.scope;
+    this.#scope = scope;
     this.#down = request.down;
-    this.#head = request.head;
+    this.#head = head;
     this.#body = request.body;
     this.#destination = destination;
     this.#owner = owner;
-    this.timeouts = new Timeouts(request.scope.clock, request.scope.deadlines);
-    this.retries = new Retries(request.head, this.timeouts);
+    this.timeouts = new Timeouts(scope.clock, scope.deadlines, request.callerDeadlineAt);
+    this.retries = new Retries(head.method, steering.hasIdempotencyKey, this.timeouts, request.edge);
   }
 
   start(now: number): void {
-    this.#composeHead();
     if (this.#body.isWhole) this.timeouts.arm(this.#destination.policy, now);
+    this.#composeHead(now);
     this.#try(null);
   }
 
-  #composeHead(): void {
+  /** There may be room at an endpoint again. */
+  resume(): void {
+    this.#try(null);
+  }
+
+  #composeHead(now: number): void {
     const { view, requestChanges } = this.#destination;
     const { host } = this.#head;
     this.#requestText = composeRequestHead(this.#head, {
@@ -81,30 +73,54 @@ export class UpstreamCall implements AttemptOwner {
       clientAddress: this.#down.address,
       changes: requestChanges,
       framing: this.#body.framingOf(this.#head),
+      deadlineMs: Math.max(1, this.timeouts.deadlineAt - now - HOP_MARGIN_MS),
+      trafficClass: this.#request.trafficClass,
     });
   }
 
   // ---- pick, attempt ----
 
-  /** @param again  endpoint to use once more on a fresh connection; null to pick one */
-  #try(again: EndpointView | null): void {
-    const { view, policy, hash } = this.#destination;
-    const { clock, pools, random, route } = this.#scope;
+  /**
+   * @param again     endpoint to use once more on a fresh connection; null to pick one
+   * @param waitedMs  back-off before this
+   */
+  #try(again: EndpointView | null, waitedMs = 0): void {
+    const { view } = this.#destination;
+    const { clock, pools, route } = this.#scope;
     const now = clock.now();
-    const endpoint = again ?? pickEndpoint(view, now, random, this.retries.tried, hash);
+    const trace = beginTrace(this.#scope, this.#destination, this.retries.tried, now);
+    if (again !== null) trace.way = 'again';
+    const endpoint = again ?? pickBy(this.#scope, this.#destination, trace);
     if (endpoint === null) {
       this.#owner.onCallFailed('no_healthy_upstream', `${view.service} has no endpoint`);
       return;
     }
-    const isInbound = route.kind === 'inbound';
-    if (this.#body.isChunked && pools.wantsLength(endpoint, isInbound)) {
+    if (this.#body.isChunked && pools.wantsLength(endpoint, route.kind === 'inbound')) {
       this.#giveLength(endpoint);
       return;
     }
-    const attempt = new HttpAttempt(this, endpoint, now, this.#scope.stalls);
-    this.attempt = attempt;
+    if (this.retries.attempts > 0) this.#composeHead(now);
+    this.attempt = this.#attemptOf(new AttemptRecord(trace, endpoint, false, waitedMs), now);
+    this.#launch(this.attempt, again !== null, now);
+  }
+
+  #attemptOf(record: AttemptRecord, now: number): HttpAttempt {
+    this.#request.record.attempts.push(record);
     this.retries.attempts += 1;
-    const connection = pools.acquire(view.service, endpoint, policy, attempt, again !== null, isInbound);
+    return new HttpAttempt(this, record, now, this.#scope.stalls);
+  }
+
+  #launch(attempt: HttpAttempt, isFresh: boolean, now: number): void {
+    const { view, policy } = this.#destination;
+    const { pools, route } = this.#scope;
+    const connection = pools.acquire(
+      view.service,
+      attempt.endpoint,
+      policy,
+      attempt,
+      isFresh,
+      route.kind === 'inbound',
+    );
     attempt.connection = connection;
     if (connection === null) this.onLost(attempt, 'overflow');
     else if (connection.isConnecting) connection.deadlineAt = this.timeouts.connectAt(now, policy);
@@ -118,7 +134,7 @@ export class UpstreamCall implements AttemptOwner {
       this.#owner.onCallFailed('length_required', message);
     } else if (this.#body.isWhole) {
       this.#body.isChunked = false;
-      this.#composeHead();
+      this.#composeHead(this.#scope.clock.now());
       this.#try(endpoint);
     } else if (!this.#isAwaitingLength) {
       this.#isAwaitingLength = true;
@@ -142,6 +158,7 @@ export class UpstreamCall implements AttemptOwner {
     connection.deadlineAt = this.timeouts.sentAt(this.#destination.policy, this.#body.isWhole, now);
     if (this.#body.writeAll(connection.socket, this.#requestText)) this.#down.resumeBody();
     else if (!this.#body.isWhole) this.#down.pauseBody();
+    if (this.#destination.policy.retries.hedging.isEnabled) this.#planHedge(now);
   }
 
   /** More of the request's body, which is kept until it can be sent. True when the memory of the piece stays in use. */
@@ -172,6 +189,47 @@ export class UpstreamCall implements AttemptOwner {
     this.#down.resumeBody();
   }
 
+  // ---- a second copy beside a slow attempt ----
+
+  /** After a time that most answers of the service have come within. Only for a request that is here whole and may be repeated. */
+  #planHedge(now: number): void {
+    const { view, policy } = this.#destination;
+    const isRepeatable = this.#body.isWhole && this.#body.isReplayable && this.#head.upgrade === null;
+    if (!isRepeatable || view.pickable.length < 2 || !this.retries.mayHedge(this.#destination)) return;
+    const { percentile, minDelayMs } = policy.retries.hedging;
+    const delayMs = view.stats.hedgeDelay.delayMs(percentile, minDelayMs, now);
+    if (delayMs === null || now + delayMs >= this.timeouts.deadlineAt) return;
+    this.#timer = setTimeout(() => this.#sendHedge(), delayMs);
+  }
+
+  #sendHedge(): void {
+    this.#timer = null;
+    const slow = this.attempt;
+    if (slow === null || slow.isEnded || slow.status !== 0) return;
+    const now = this.#scope.clock.now();
+    const trace = beginTrace(this.#scope, this.#destination, [...this.retries.tried, slow.endpoint], now);
+    const endpoint = pickBy(this.#scope, this.#destination, trace);
+    if (endpoint === null || endpoint.stats === slow.endpoint.stats) return;
+    if (!this.retries.paysForHedge(this.#destination)) return;
+    this.#composeHead(now);
+    this.#hedge = this.#attemptOf(new AttemptRecord(trace, endpoint, true, 0), now);
+    this.#launch(this.#hedge, false, now);
+  }
+
+  /** The other one of two that are under way, or null. */
+  #besides(attempt: HttpAttempt): HttpAttempt | null {
+    const other = attempt === this.attempt ? this.#hedge : this.attempt;
+    return other === null || other.isEnded ? null : other;
+  }
+
+  /** One of two is out; the other one is what is waited for now. */
+  #waitFor(other: HttpAttempt, lost: HttpAttempt): void {
+    lost.record.after = 'waits_for_other';
+    this.retries.tried.push(lost.endpoint);
+    this.attempt = other;
+    this.#hedge = null;
+  }
+
   // ---- judge, again? ----
 
   onInformational(head: ResponseHead): void {
@@ -183,34 +241,68 @@ export class UpstreamCall implements AttemptOwner {
     const { connection } = attempt;
     if (connection === null) return;
     attempt.noteHead(head, this.#scope.clock);
-    if (head.status >= 400 && this.#isAnswerRefused(head.status, attempt)) {
-      this.end(attempt, 'response');
+    if (head.status >= 400 && this.#isAnswerRefused(head, attempt)) {
+      const outcome = this.end(attempt, 'response');
       connection.discard(this.#scope.deadlines.now);
       attempt.connection = null;
-      const isLengthWanted = head.status === 411 && this.#body.isChunked;
-      if (isLengthWanted) this.#try(attempt.endpoint);
-      else this.#tryElsewhere(attempt);
+      const other = this.#besides(attempt);
+      if (other !== null) this.#waitFor(other, attempt);
+      else if (head.status === 411 && this.#body.isChunked) this.#try(attempt.endpoint);
+      else this.#tryElsewhere(attempt, outcome);
       return;
     }
+    this.#settleOn(attempt);
     // A refusal does not depend on the rest of the body; a success may be made of it while it comes.
     this.#isBodyUnwanted = !this.#body.isWhole && head.status >= 300;
     if (this.#isBodyUnwanted) this.#down.resumeBody();
+    connection.deadlineAt = this.timeouts.idleAt(this.#destination.policy);
     this.#owner.onAccepted(attempt, head);
     this.#body.release();
-    connection.deadlineAt = this.timeouts.idleAt(this.#destination.policy);
   }
 
   /** Whether an answer is dropped and another one asked for: elsewhere, or at the same endpoint with a Content-Length. */
-  #isAnswerRefused(status: number, attempt: HttpAttempt): boolean {
+  #isAnswerRefused(head: ResponseHead, attempt: HttpAttempt): boolean {
     const { isChunked, isReplayable } = this.#body;
-    const { edge } = this.#request;
-    if (isChunked && this.retries.repeatsWithLength(status, isReplayable, edge)) return true;
+    const { record } = attempt;
+    if (isChunked && this.retries.repeatsWithLength(head.status, isReplayable)) {
+      record.after = 'length_required';
+      return true;
+    }
+    // An agent further in has done what could be done; repeating here would multiply it.
+    if (firstValue(head.fields, 'x-outrigger-retry') !== null) {
+      record.after = 'told_not_to';
+      return false;
+    }
     const outcome = attempt.outcome('response', this.#scope.clock.now());
-    return this.retries.allows(outcome, this.#destination, isReplayable, edge);
+    if (this.#besides(attempt) !== null)
+      return this.retries.judge(outcome, this.#destination.policy, isReplayable).retry;
+    return this.retries.allows(outcome, this.#destination, isReplayable, record);
+  }
+
+  /** This answer counts; a second attempt that is under way is given up, and nobody is to blame for that. */
+  #settleOn(attempt: HttpAttempt): void {
+    attempt.record.after ??= 'accepted';
+    this.#clearTimer();
+    const { view, policy } = this.#destination;
+    const other = this.#besides(attempt);
+    if (policy.retries.hedging.isEnabled) {
+      const now = this.#scope.clock.now();
+      // A second copy that wins hides how slow the first would have been: it was at least this slow.
+      const first = attempt.record.isHedge && other !== null ? other : attempt;
+      view.stats.hedgeDelay.record(first.outcome('response', now).latencyMs, now);
+    }
+    if (other !== null) {
+      this.end(other, 'canceled');
+      other.record.after = 'hedge_lost';
+      other.drop();
+    }
+    this.attempt = attempt;
+    this.#hedge = null;
   }
 
   onSwitched(attempt: HttpAttempt, head: ResponseHead, rest: Buffer): void {
     attempt.noteHead(head, this.#scope.clock);
+    attempt.record.after = 'accepted';
     this.end(attempt, 'response');
     this.#owner.onSwitched(attempt, head, rest);
   }
@@ -225,28 +317,59 @@ export class UpstreamCall implements AttemptOwner {
     if (kind === 'response' || kind === 'canceled') return;
     const outcome = this.end(attempt, kind);
     if (outcome === null) return;
+    const other = this.#besides(attempt);
+    if (other !== null) {
+      this.#waitFor(other, attempt);
+      return;
+    }
+    this.#clearTimer();
     const { isReplayable } = this.#body;
-    const { edge } = this.#request;
-    if (this.retries.repeatsStale(outcome, isReplayable, edge)) this.#try(attempt.endpoint);
-    else if (this.retries.allows(outcome, this.#destination, isReplayable, edge)) this.#tryElsewhere(attempt);
-    else {
+    if (this.retries.repeatsStale(outcome, isReplayable)) {
+      attempt.record.after = 'stale_connection';
+      this.#try(attempt.endpoint);
+    } else if (this.retries.allows(outcome, this.#destination, isReplayable, attempt.record)) {
+      this.#tryElsewhere(attempt, outcome);
+    } else if (kind !== 'overflow' || !this.#waitsForRoom()) {
       const message = `${this.#destination.view.service}: ${SENTENCE_OF_OUTCOME[kind]}`;
       this.#owner.onCallFailed(REASON_OF_OUTCOME[kind], message);
     }
   }
 
-  #tryElsewhere(failed: HttpAttempt): void {
+  #waitsForRoom(): boolean {
+    if (!this.#owner.onCrowded()) return false;
+    this.retries.forgetTurnedAway();
+    return true;
+  }
+
+  #tryElsewhere(failed: HttpAttempt, outcome: Outcome | null): void {
     this.retries.tried.push(failed.endpoint);
-    this.#try(null);
+    const { policy } = this.#destination;
+    const waitMs = outcome === null ? 0 : this.retries.nextWaitMs(outcome, policy, this.#scope.random);
+    if (waitMs < 1) {
+      this.#try(null);
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#try(null, waitMs);
+    }, waitMs);
   }
 
   // ---- ends ----
 
   /** The downstream is gone, or its request turned out bad: stop the upstream at once. Nobody is to blame. */
   cancel(): void {
-    if (this.attempt === null) return;
-    this.end(this.attempt, 'canceled');
-    this.attempt.drop();
+    this.#clearTimer();
+    for (const attempt of [this.attempt, this.#hedge]) {
+      if (attempt === null) continue;
+      this.end(attempt, 'canceled');
+      attempt.drop();
+    }
+  }
+
+  #clearTimer(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   /** Books an attempt, once; null when it is booked already. */
@@ -254,6 +377,10 @@ export class UpstreamCall implements AttemptOwner {
     if (attempt.isEnded) return null;
     const { policy, view } = this.#destination;
     const outcome = attempt.outcome(kind, now);
+    const { record } = attempt;
+    record.kind = kind;
+    record.status = outcome.status;
+    record.latencyMs = outcome.latencyMs;
     this.#request.edge.attempt(kind);
     if (attempt.end(outcome, policy, now)) this.#scope.mesh.requestSweep(view.service);
     return outcome;

@@ -20,7 +20,7 @@ export interface BalancerSettings {
   readonly hashOn: readonly HashSource[];
   /** Percent of the mean of requests in flight; 0 = no bound. */
   readonly hashBalanceFactor: number;
-  readonly zoneAware: { readonly isEnabled: boolean; readonly minHosts: number };
+  readonly zoneAware: { readonly isEnabled: boolean; readonly minHosts: number; readonly isLoadAware: boolean };
   /** Priority levels, first to last. */
   readonly failover: readonly { readonly kind: 'tag' | 'zone'; readonly value: string }[];
   /** Endpoints of each priority level; 0 = all. */
@@ -49,6 +49,7 @@ export function explainBalancer(last: Last): ExplainedPolicy['loadBalancer'] {
     zoneAware: {
       enabled: last((s) => s.loadBalancer?.zoneAware?.enabled),
       minHosts: last((s) => s.loadBalancer?.zoneAware?.minHosts),
+      loadAware: last((s) => s.loadBalancer?.zoneAware?.loadAware),
     },
     failover: last((s) => s.loadBalancer?.failover),
     subset: { size: last((s) => s.loadBalancer?.subset?.size) },
@@ -70,7 +71,11 @@ export function toBalancer(explained: ExplainedPolicy['loadBalancer']): Balancer
       return cookie === undefined ? { kind: 'source' } : { kind: 'cookie', name: cookie };
     }),
     hashBalanceFactor: explained.hashBalanceFactor.value,
-    zoneAware: { isEnabled: zoneAware.enabled.value, minHosts: zoneAware.minHosts.value },
+    zoneAware: {
+      isEnabled: zoneAware.enabled.value,
+      minHosts: zoneAware.minHosts.value,
+      isLoadAware: zoneAware.loadAware.value,
+    },
     failover: explained.failover.value.map(({ tag, zone }) =>
       tag === undefined ? { kind: 'zone' as const, value: zone ?? '' } : { kind: 'tag' as const, value: tag },
     ),

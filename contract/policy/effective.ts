@@ -5,6 +5,7 @@ import type { Sections } from '../schema/sections-schema.ts';
 import { WRITTEN_POLICY_SCHEMAS } from '../schema/written.ts';
 import { parseDuration, parseRate } from '../text/durations.ts';
 import { explainBalancer, toBalancer } from './balancer.ts';
+import { explainAdmission, explainLimits, explainRateLimit, toAdmission, toLimits, toRateLimit } from './limits.ts';
 import { explainHealthCheck, explainOutlier, toHealthCheck, toOutlier } from './outlier.ts';
 import { type EffectivePolicy, type PolicyId, RETRY_CONDITIONS, type RetryCondition } from './policy.ts';
 
@@ -58,17 +59,24 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
       attempts: last((s) => s.retries?.attempts),
       on: last((s) => s.retries?.on),
       methods: last((s) => s.retries?.methods),
+      backoff: {
+        base: last((s) => s.retries?.backoff?.base),
+        max: last((s) => s.retries?.backoff?.max),
+      },
+      hedging: {
+        enabled: last((s) => s.retries?.hedging?.enabled),
+        percentile: last((s) => s.retries?.hedging?.percentile),
+        minDelay: last((s) => s.retries?.hedging?.minDelay),
+      },
       budget: {
         percent: last((s) => s.retries?.budget?.percent),
         interval: last((s) => s.retries?.budget?.interval),
         minRetryRate: last((s) => s.retries?.budget?.minRetryRate),
       },
     },
-    limits: {
-      maxConnections: last((s) => s.limits?.maxConnections),
-      maxConcurrentRequests: last((s) => s.limits?.maxConcurrentRequests),
-      idleTimeout: last((s) => s.limits?.idleTimeout),
-    },
+    limits: explainLimits(last),
+    admissionControl: explainAdmission(last),
+    rateLimit: explainRateLimit(last),
     outlierDetection: explainOutlier(last),
     healthCheck: explainHealthCheck(last),
     exposeEndpoint: last((s) => s.exposeEndpoint),
@@ -77,8 +85,8 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
 }
 
 /**
- * Two pairs whose halves may come from different layers: an attempt never outlasts its request, and an ejection never has a
- * maximum below its base (Envoy raises the maximum too). The half that gives way shows where its bound came from.
+ * Pairs whose halves may come from different layers: an attempt never outlasts its request, and neither an ejection nor a
+ * back-off has a maximum below its base (Envoy raises the maximum too). The half that gives way shows where its bound came from.
  */
 function withinBounds(policy: ExplainedPolicy): ExplainedPolicy {
   const { request, backendRequest } = policy.timeouts;
@@ -86,10 +94,15 @@ function withinBounds(policy: ExplainedPolicy): ExplainedPolicy {
   const requestMs = milliseconds(request);
   const attemptMs = milliseconds(backendRequest);
   const isAttemptLonger = requestMs > 0 && attemptMs > requestMs;
+  const { base, max } = policy.retries.backoff;
   const isMaxShorter = milliseconds(maxEjectionTime) < milliseconds(baseEjectionTime);
   return {
     ...policy,
     timeouts: { ...policy.timeouts, backendRequest: isAttemptLonger ? request : backendRequest },
+    retries: {
+      ...policy.retries,
+      backoff: { base, max: milliseconds(max) < milliseconds(base) ? base : max },
+    },
     outlierDetection: {
       ...policy.outlierDetection,
       maxEjectionTime: isMaxShorter ? baseEjectionTime : maxEjectionTime,
@@ -103,6 +116,8 @@ export function toEffective({
   timeouts,
   retries,
   limits,
+  admissionControl,
+  rateLimit,
   outlierDetection: outlier,
   healthCheck,
   exposeEndpoint,
@@ -120,17 +135,21 @@ export function toEffective({
       onConditions: retries.on.value.filter(isCondition),
       onStatuses: retries.on.value.filter((word) => !isCondition(word)).map(Number),
       methods: [...retries.methods.value],
+      backoff: { baseMs: milliseconds(retries.backoff.base), maxMs: milliseconds(retries.backoff.max) },
+      hedging: {
+        isEnabled: retries.hedging.enabled.value,
+        percentile: retries.hedging.percentile.value,
+        minDelayMs: milliseconds(retries.hedging.minDelay),
+      },
       budget: {
         percent: retries.budget.percent.value,
         intervalMs: milliseconds(retries.budget.interval),
         minRetriesPerSecond: parseRate(retries.budget.minRetryRate.value) ?? 0,
       },
     },
-    limits: {
-      maxConnections: limits.maxConnections.value,
-      maxConcurrentRequests: limits.maxConcurrentRequests.value,
-      idleTimeoutMs: milliseconds(limits.idleTimeout),
-    },
+    limits: toLimits(limits),
+    admissionControl: toAdmission(admissionControl),
+    rateLimit: toRateLimit(rateLimit),
     outlierDetection: toOutlier(outlier),
     healthCheck: toHealthCheck(healthCheck),
     exposeEndpoint: exposeEndpoint.value,

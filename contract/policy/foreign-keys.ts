@@ -7,7 +7,7 @@ export const FOREIGN_KEYS: ReadonlyMap<string, string> = new Map([
   ['trafficPolicy', 'put its sections directly under spec'],
   ['connectionPool', 'use limits: maxConnections, maxConcurrentRequests, idleTimeout'],
   ['circuitBreakers', 'use limits: maxConnections, maxConcurrentRequests'],
-  ['http1MaxPendingRequests', 'use limits.maxConcurrentRequests'],
+  ['http1MaxPendingRequests', 'use limits.maxPendingRequests'],
   ['http2MaxRequests', 'use limits.maxConcurrentRequests'],
   ['lbPolicy', 'use loadBalancer.policy'],
   ['simple', 'use policy: leastRequest, roundRobin, random or peakEwma'],

@@ -15,9 +15,14 @@ type ModifierSpec = NonNullable<FilterSpec['requestHeaderModifier']>;
 type SourceSpec = NonNullable<ServiceIntentionsSpec['sources']>[number];
 type PermissionSpec = NonNullable<SourceSpec['permissions']>[number];
 
+type BackOffSpec = NonNullable<NonNullable<Sections['retries']>['backoff']>;
+type AdaptiveSpec = NonNullable<NonNullable<Sections['limits']>['adaptiveConcurrency']>;
+
 export const POLICY_RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['attemptWithinRequest', (value) => attemptWithinRequest(value as NonNullable<Sections['timeouts']>)],
   ['baseWithinMaxEjection', (value) => baseWithinMaxEjection(value as NonNullable<Sections['outlierDetection']>)],
+  ['backOffInOrder', (value) => backOffInOrder(value as BackOffSpec)],
+  ['limitsInOrder', (value) => limitsInOrder(value as AdaptiveSpec)],
   ['oneChoice', (value) => oneChoice(value as Readonly<Record<string, unknown>>)],
   ['balanceFactorAboveMean', (value) => balanceFactorAboveMean(value as NonNullable<Sections['loadBalancer']>)],
   ['headerNamedOnce', (value) => headerNamedOnce(value as ModifierSpec)],
@@ -45,6 +50,16 @@ function baseWithinMaxEjection(section: NonNullable<Sections['outlierDetection']
   const { baseEjectionTime: base, maxEjectionTime: max } = section;
   if (base === undefined || max === undefined || (parseDuration(max) ?? 0) >= (parseDuration(base) ?? 0)) return [];
   return [inconsistent('maxEjectionTime', `must be at least baseEjectionTime (${base}), found ${max}`)];
+}
+
+function backOffInOrder({ base, max }: BackOffSpec): Problem[] {
+  if (base === undefined || max === undefined || (parseDuration(max) ?? 0) >= (parseDuration(base) ?? 0)) return [];
+  return [inconsistent('max', `must be at least base (${base}), found ${max}`)];
+}
+
+function limitsInOrder({ minLimit, maxLimit }: AdaptiveSpec): Problem[] {
+  if (minLimit === undefined || maxLimit === undefined || minLimit <= maxLimit) return [];
+  return [inconsistent('minLimit', `must be at most maxLimit (${maxLimit}), found ${minLimit}`)];
 }
 
 /** A list entry that is one of several things. Its schema has the choices as optional keys. */

@@ -1,6 +1,7 @@
 // The shapes that a policy takes after parsing. The schemas that check what people write are in policy-schema.ts.
 
 import type { BalancerSettings } from './balancer.ts';
+import type { AdmissionSettings, LimitSettings, RateLimitSettings } from './limits.ts';
 import type { HealthCheckPolicy, OutlierPolicy } from './outlier.ts';
 
 /** The four kinds of policy document. */
@@ -41,6 +42,10 @@ export interface EffectivePolicy {
     readonly onStatuses: readonly number[];
     /** Methods that may be repeated once bytes were sent. A request with an Idempotency-Key may always be. */
     readonly methods: readonly string[];
+    /** Before retry N: anything between 0 and min(maxMs, (2^N − 1) × baseMs). */
+    readonly backoff: { readonly baseMs: number; readonly maxMs: number };
+    /** A second copy once `percentile` percent of recent answers would have come, but not before minDelayMs. */
+    readonly hedging: { readonly isEnabled: boolean; readonly percentile: number; readonly minDelayMs: number };
     readonly budget: {
       /** Retries as a share of requests within the interval. */
       readonly percent: number;
@@ -49,14 +54,9 @@ export interface EffectivePolicy {
       readonly minRetriesPerSecond: number;
     };
   };
-  readonly limits: {
-    /** Connections to one endpoint. */
-    readonly maxConnections: number;
-    /** Requests in flight to the whole service from this agent. */
-    readonly maxConcurrentRequests: number;
-    /** An idle pooled connection is closed after this long. */
-    readonly idleTimeoutMs: number;
-  };
+  readonly limits: LimitSettings;
+  readonly admissionControl: AdmissionSettings;
+  readonly rateLimit: RateLimitSettings;
   readonly outlierDetection: OutlierPolicy;
   readonly healthCheck: HealthCheckPolicy;
   /** Tell the caller which endpoint answered and after how many attempts (x-outrigger-endpoint, x-outrigger-attempts). */

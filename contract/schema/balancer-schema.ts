@@ -98,6 +98,11 @@ export const LoadBalancer = Type.Object(
             larger: 'small services cross zones',
             elsewhere: 'Envoy min_cluster_size, 6 there',
           }),
+          loadAware: flag(false, {
+            means:
+              'Share by what is free in each zone, measured as requests of this agent in flight, in place of by capacity alone.',
+            elsewhere: 'Envoy load_aware_locality',
+          }),
         },
         CLOSED,
       ),

@@ -56,6 +56,8 @@ export function docTables(): Record<string, string> {
     'timeouts',
     'retries',
     'limits',
+    'admissionControl',
+    'rateLimit',
     'outlierDetection',
     'healthCheck',
     'exposeEndpoint',

@@ -5,6 +5,7 @@ import { type Static, Type } from 'typebox';
 import { RETRY_CONDITIONS } from '../policy/policy.ts';
 import { LoadBalancer } from './balancer-schema.ts';
 import { HealthCheck } from './health-schema.ts';
+import { AdmissionControl, Limits, RateLimit } from './limits-schema.ts';
 import { OutlierDetection } from './outlier-schema.ts';
 import { CLOSED, checked, count, duration, flag, notes, rate } from './schema-fields.ts';
 
@@ -74,6 +75,46 @@ const Retries = Type.Object(
         }),
       }),
     ),
+    backoff: Type.Optional(
+      Type.Object(
+        {
+          base: duration('25ms', '1ms', '10s', {
+            means:
+              'Before retry N waits anything between 0 and (2^N - 1) times this. An endpoint that never saw the request is replaced without waiting.',
+            larger: 'retries come later',
+            elsewhere: 'Envoy retry_back_off.base_interval, 25 ms there',
+          }),
+          max: duration('250ms', '1ms', '1m', {
+            means: 'No wait is longer than this.',
+            larger: 'late retries come later',
+            elsewhere: 'Envoy retry_back_off.max_interval, 250 ms there',
+          }),
+        },
+        { ...CLOSED, 'x-rules': ['backOffInOrder'] },
+      ),
+    ),
+    hedging: Type.Optional(
+      Type.Object(
+        {
+          enabled: flag(false, {
+            means:
+              'Send a second copy of a request that may be repeated to another endpoint when the first has not answered in the time in which most are; the first answer counts. Paid from the retry budget.',
+            elsewhere: 'Finagle BackupRequestFilter, gRPC hedgingPolicy',
+          }),
+          percentile: count(95, 50, 99, {
+            means: 'Share of recent answers that came in that time.',
+            larger: 'fewer copies, and later',
+            elsewhere: 'Finagle 1 - maxExtraLoad',
+          }),
+          minDelay: duration('1ms', '1ms', '1m', {
+            means: 'The second copy is never sent earlier.',
+            larger: 'quick services are not hedged',
+            elsewhere: 'gRPC hedgingDelay',
+          }),
+        },
+        CLOSED,
+      ),
+    ),
     budget: Type.Optional(
       Type.Object(
         {
@@ -100,32 +141,13 @@ const Retries = Type.Object(
   CLOSED,
 );
 
-const Limits = Type.Object(
-  {
-    maxConnections: count(1024, 1, 65_535, {
-      means: 'Connections to one endpoint from one agent.',
-      larger: 'more sockets and memory on both sides',
-      elsewhere: 'Envoy max_connections, Istio tcp.maxConnections, Consul MaxConnections',
-    }),
-    maxConcurrentRequests: count(10_000, 1, 1_000_000, {
-      means: 'Requests in flight to the whole service from one agent; one more is answered 503 upstream_overflow.',
-      larger: 'an overloaded service is protected later',
-      elsewhere: 'Envoy max_requests, Istio http2MaxRequests, Consul MaxConcurrentRequests',
-    }),
-    idleTimeout: duration('60s', '100ms', '1d', {
-      means: 'An idle pooled connection is closed after this long.',
-      larger: 'more connections that the other side may have closed meanwhile',
-      elsewhere: 'Envoy and Istio idleTimeout',
-    }),
-  },
-  CLOSED,
-);
-
 export const SECTIONS = {
   loadBalancer: Type.Optional(LoadBalancer),
   timeouts: Type.Optional(Timeouts),
   retries: Type.Optional(Retries),
   limits: Type.Optional(Limits),
+  admissionControl: Type.Optional(AdmissionControl),
+  rateLimit: Type.Optional(RateLimit),
   outlierDetection: Type.Optional(OutlierDetection),
   healthCheck: Type.Optional(HealthCheck),
   exposeEndpoint: flag(false, {

@@ -12,6 +12,8 @@ import { isOwnHost, isSameOrigin } from '../../agent/admin/host-check.ts';
 import type { AdminOptions } from '../../agent/admin/options.ts';
 import { adminRoutes } from '../../agent/admin/routes.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
+import { DecisionRecord } from '../../agent/core/decision/decision-record.ts';
+import { explainDecision } from '../../agent/core/decision/explain.ts';
 import { createEndpointStats } from '../../agent/core/stats.ts';
 import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
 import { DEFAULT_POLICY } from '../../contract/policy/plan.ts';
@@ -54,6 +56,11 @@ function snapshot(): ReturnType<AdminOptions['snapshot']> {
   return { generation: 4, policyVersion: 3, services: new Map([['orders', view]]) };
 }
 
+const EXPLANATION = explainDecision(
+  new DecisionRecord(1, 'outbound', { method: 'GET', target: '/a?b' }, 'r-1', 0, 0),
+  'web-1',
+);
+
 function options(over: Partial<AdminOptions> = {}): AdminOptions {
   let level: ReturnType<AdminOptions['log']['level']> = 'info';
   const shown = snapshot();
@@ -87,6 +94,8 @@ function options(over: Partial<AdminOptions> = {}): AdminOptions {
         text: 'five times 503.',
       },
     ],
+    why: (id) => (id === 'web-1' ? EXPLANATION : null),
+    decisions: () => [EXPLANATION],
     metrics: async () =>
       '# HELP outrigger_panic x\n# TYPE outrigger_panic gauge\noutrigger_panic{destination="orders"} 0\nother_metric 1\n',
     notReady: () => [],
@@ -238,7 +247,7 @@ t.test('verbs that change something are POST, with or without a body; GET is tol
 
 t.test('an unknown path is answered with those that exist', async (t) => {
   const { port } = await start(t);
-  for (const path of ['/tap', '/why/1', '/', '/quitquitquit', '/metrics/../../etc/passwd']) {
+  for (const path of ['/tap', '/whys', '/', '/quitquitquit', '/metrics/../../etc/passwd']) {
     const answer = await ask(port, path);
     t.equal(answer.status, 404, path);
     t.match(answer.headers['content-type'], /^application\/problem\+json/);
@@ -353,10 +362,22 @@ t.test('a client that goes away before the answer gives its place back', async (
 
 t.test('docs/admin.md lists every path with its method, and no other', async (t) => {
   const page = readFileSync(fileURLToPath(new URL('../../docs/admin.md', import.meta.url)), 'utf8');
-  const documented = [...page.matchAll(/^\| `(GET|POST) (\/[a-z_/]*)/gm)].map(
+  const documented = [...page.matchAll(/^\| `(GET|POST) (\/[a-z_/:]*)/gm)].map(
     ([, method, path]) => `${method} ${path}`,
   );
   const served = adminRoutes(options(), ADMIN_LIMITS).map(({ method, path }) => `${method} ${path}`);
   t.same(documented.sort(), served.sort());
   for (const [name, value] of Object.entries(ADMIN_LIMITS)) t.match(page, `\`${name}\` | ${value} |`, name);
+});
+
+t.test('GET /why tells why a request went where it went, and what it does not know', async (t) => {
+  const { port } = await start(t);
+  t.match(JSON.parse((await ask(port, '/why/web-1')).text), {
+    id: 'web-1',
+    requestId: 'r-1',
+    path: '/a',
+    text: 'GET /a: under way',
+  });
+  t.match(await ask(port, '/why/other'), { status: 404, text: /no such decision is kept/ });
+  t.same(JSON.parse((await ask(port, '/why?failed=true')).text).decisions[0].id, 'web-1');
 });

@@ -20,8 +20,8 @@ t.test('a request arrives rewritten from parsed fields, and the answer comes bac
   );
   t.equal(await client.until(isWhole), 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
   t.equal(
-    origin.received[0],
-    'GET /y?q=1 HTTP/1.1\r\nhost: a.mesh\r\naccept: */*\r\nx-request-id: id-1\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: a.mesh\r\nvia: 1.1 outrigger\r\n\r\n',
+    origin.received[0]?.replace(/(x-outrigger-deadline: 149)\d\d/, '$1__'),
+    'GET /y?q=1 HTTP/1.1\r\nhost: a.mesh\r\naccept: */*\r\nx-request-id: id-1\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: a.mesh\r\nvia: 1.1 outrigger\r\nx-outrigger-deadline: 149__\r\n\r\n',
   );
   client.write(GET);
   await client.until((text) => text.split('ok').length === 3);

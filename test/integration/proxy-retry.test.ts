@@ -170,13 +170,13 @@ t.test('I19 a head that stalls is 504, a body that stalls ends the client', asyn
 
 t.test('limits: connections to an endpoint, and requests to a service', async (t) => {
   const origin = await startOrigin(t, () => {});
-  const policy = policyWith({ limits: { maxConnections: 1 }, retries: { attempts: 0 } });
+  const policy = policyWith({ limits: { maxConnections: 1, maxPendingRequests: 0 }, retries: { attempts: 0 } });
   const rig = await startRig(t, { a: [origin.port] }, { policy });
   const first = await rawClient(t, rig.port);
   first.write(ask());
   while (origin.requests() < 1) await new Promise((resolve) => setTimeout(resolve, 5));
   t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 503 [\s\S]*x-outrigger-reason: upstream_overflow\r\n/);
-  rig.setService('a', [origin.port], policyWith({ limits: { maxConcurrentRequests: 1 } }));
+  rig.setService('a', [origin.port], policyWith({ limits: { maxConcurrentRequests: 1, maxPendingRequests: 0 } }));
   t.match(await exchangeRaw(t, rig.port, ask()), /"message":"a has 1 requests in flight, which is the limit"/);
   t.equal(origin.requests(), 1);
 });

@@ -66,7 +66,7 @@ t.test('a pick never takes an ejected endpoint outside panic, and an untried one
         if (made.hasFailed) recordFailure(stats, 1, made.retryAfterMs, 0);
       }
       const { choiceCount, hashBalanceFactor } = made;
-      const zoneAware = { isEnabled: made.zone !== null, minHosts: 2 };
+      const zoneAware = { isEnabled: made.zone !== null, minHosts: 2, isLoadAware: false };
       const settings = {
         loadBalancer: { policy, choiceCount, hashBalanceFactor, zoneAware },
         outlierDetection: { minHealthPercent },
@@ -142,12 +142,45 @@ t.test('smooth round robin gives each endpoint exactly its weight in every round
         }
         if ([...left.values()].some((count) => count !== 0)) return false;
       }
-      return views.every(({ stats }) => stats.roundRobinWeight === 0);
+      return true;
     }),
     { seed: SEED, numRuns: 200 },
   );
   t.pass();
 });
+
+t.test(
+  'round robin over weights without a short sequence: exact shares, and nobody waits longer than 3 / share picks',
+  async (t) => {
+    const weight = fc.double({ min: 0.1, max: 50, noNaN: true });
+    fc.assert(
+      fc.property(fc.array(weight, { minLength: 2, maxLength: 30 }), fc.nat(0xffff_ffff), (weights, cursor) => {
+        const view = viewOf(endpointViews(...weights), { loadBalancer: { policy: 'roundRobin' } });
+        view.stats.roundRobinAt = cursor;
+        const total = weights.reduce((sum, one) => sum + one, 0);
+        const counts = weights.map(() => 0);
+        const seen = weights.map(() => -1);
+        const picks = 5000;
+        for (let pick = 0; pick < picks; pick++) {
+          const picked = pickEndpoint(view, 0, NO_CHANCE, []);
+          const at = picked === null ? -1 : view.endpoints.indexOf(picked);
+          const share = (weights[at] ?? 0) / total;
+          const waited = pick - (seen[at] ?? 0);
+          if ((seen[at] ?? 0) >= 0 && waited > 3 / share + 1) return false;
+          counts[at] = (counts[at] ?? 0) + 1;
+          seen[at] = pick;
+        }
+        return weights.every((one, at) => Math.abs((counts[at] ?? 0) - (one / total) * picks) < 12);
+      }),
+      { seed: SEED, numRuns: 60 },
+    );
+    t.pass();
+  },
+);
+
+const NO_CHANCE = (): number => {
+  throw new Error('round robin draws nothing');
+};
 
 t.test('retries within the window never exceed percent of the requests plus the floor', async (t) => {
   const steps = fc.array(fc.record({ waitMs: fc.integer({ min: 0, max: 3000 }), isRequest: fc.boolean() }), {

@@ -7,10 +7,11 @@ import { systemClock } from '../../agent/clock.ts';
 import type { RequestResult } from '../../agent/core/reason.ts';
 import type { EndpointView, MeshSnapshot, ServiceView } from '../../agent/core/snapshot.ts';
 import { createEndpointStats } from '../../agent/core/stats.ts';
-import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
+import { configureStats, createServiceStats, createServiceView } from '../../agent/core/view.ts';
 import { createProxyListener, type ProxyListener, type ProxyListenerOptions } from '../../agent/proxy/listener.ts';
 import { Pools } from '../../agent/proxy/pools.ts';
 import type { AccessRecord } from '../../agent/telemetry/access-log.ts';
+import { Decisions } from '../../agent/telemetry/decisions.ts';
 import { seededRandom } from './seeded-random.ts';
 
 export type PolicyPatch = { readonly [K in keyof EffectivePolicy]?: Partial<EffectivePolicy[K]> | EffectivePolicy[K] };
@@ -35,6 +36,7 @@ export interface Rig {
   readonly attempts: string[];
   readonly retries: string[];
   readonly sweeps: string[];
+  readonly decisions: Decisions;
   begun(): number;
   endpoints(service: string): readonly EndpointView[];
   setService(
@@ -63,7 +65,7 @@ export async function startRig(
     });
     const plan = { service, policy: policy ?? options.policy ?? DEFAULT_POLICY, rules, permission };
     const stats = views.get(service)?.stats ?? createServiceStats(service);
-    stats.retryBudget.configure(plan.policy);
+    configureStats(stats, plan.policy);
     const view = createServiceView(plan, endpoints, stats);
     views.set(service, view);
     generation += 1;
@@ -90,6 +92,7 @@ export async function startRig(
       budgetExhausted: () => retries.push('budget_exhausted'),
     }),
   };
+  const decisions = new Decisions('rig');
   const listener = createProxyListener({
     direction: 'outbound',
     address: { host: '127.0.0.1', port: 0 },
@@ -107,6 +110,7 @@ export async function startRig(
     clock: systemClock,
     random: seededRandom(7),
     isDraining: () => false,
+    decisions,
     ...options,
   });
   const { port } = await listener.listen();
@@ -124,6 +128,7 @@ export async function startRig(
     attempts,
     retries,
     sweeps,
+    decisions,
     begun: () => begun,
     endpoints: (service) => views.get(service)?.endpoints ?? [],
     setService,

@@ -18,6 +18,8 @@ export function policyWith(changes: Sections = {}): EffectivePolicy {
     timeouts: { ...base.timeouts, ...changes.timeouts },
     retries: { ...base.retries, ...changes.retries },
     limits: { ...base.limits, ...changes.limits },
+    admissionControl: { ...base.admissionControl, ...changes.admissionControl },
+    rateLimit: { ...base.rateLimit, ...changes.rateLimit },
     outlierDetection: { ...base.outlierDetection, ...changes.outlierDetection },
     healthCheck: { ...base.healthCheck, ...changes.healthCheck },
     exposeEndpoint: base.exposeEndpoint,

@@ -2,6 +2,7 @@
 // endpoint is out, already tried, or has more than its share in flight.
 
 import type { BalancerPolicy } from '#contract/policy/policy.ts';
+import type { PickTrace } from '../decision/pick-trace.ts';
 import type { EndpointGroup, EndpointView, ServiceView } from '../snapshot.ts';
 import { isTried } from './draw.ts';
 import { MaglevTable } from './maglev.ts';
@@ -74,6 +75,7 @@ export function pickByHash(
   group: EndpointGroup,
   hash: number,
   tried: readonly EndpointView[],
+  trace: PickTrace | null = null,
 ): EndpointView | null {
   const { byMember, members } = group;
   if (members === null) return null;
@@ -86,6 +88,7 @@ export function pickByHash(
     const candidate = byMember[table.ownerAt(position)] ?? null;
     position = position + 1 === table.size ? 0 : position + 1;
     if (candidate === null || isTried(candidate, tried)) continue;
+    trace?.noteOnce(candidate, candidate.stats.inFlight);
     if (factor === 0 || candidate.stats.inFlight < Math.ceil(perWeight * candidate.endpoint.weight)) return candidate;
     first ??= candidate;
   }

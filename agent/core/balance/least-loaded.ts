@@ -1,6 +1,7 @@
 // The power of two choices: of a few endpoints drawn at random, the least loaded. Serves peakEwma and leastRequest.
 
 import type { Random } from '../../clock.ts';
+import type { PickTrace } from '../decision/pick-trace.ts';
 import { cost, isWorthATry } from '../ewma.ts';
 import type { EndpointGroup, EndpointView, ServiceView } from '../snapshot.ts';
 import { drawByWeight } from './draw.ts';
@@ -35,6 +36,7 @@ export function pickLeastLoaded(
   tried: readonly EndpointView[],
   now: number,
   random: Random,
+  trace: PickTrace | null = null,
 ): EndpointView | null {
   const { policy, choiceCount } = view.policy.loadBalancer;
   const isByLatency = policy === 'peakEwma';
@@ -45,14 +47,16 @@ export function pickLeastLoaded(
   let best = group.views[bestAt];
   if (best === undefined) return null;
   let bestLoad = loadAt(group, bestAt, isByLatency, now);
+  trace?.note(best, bestLoad);
   let toTry: EndpointView | null = isTryingOut && isWorthATry(best.stats, now) ? best : null;
   for (let draw = 1; draw < choiceCount; draw++) {
     const at = drawByWeight(group, tried, bestAt, random);
     const other = group.views[at];
     if (other === undefined) continue;
+    const load = loadAt(group, at, isByLatency, now);
+    trace?.note(other, load);
     if (isTryingOut && isWorthATry(other.stats, now)) toTry = other;
     if (isHeldBack(group, at) && best.stats.penaltyMs === 0) continue;
-    const load = loadAt(group, at, isByLatency, now);
     if (load < bestLoad * margin) {
       bestAt = at;
       best = other;

@@ -28,7 +28,6 @@ export function applyDecision(decision: Decision, now: number): boolean {
       stats.quietSince = now;
       // The ejection was the penalty; and a cursor from before it would give a burst or a pause.
       stats.penaltyMs = 0;
-      stats.roundRobinWeight = 0;
       return true;
     case 'overflow':
       stats.isOverflowing = true;

@@ -120,7 +120,7 @@ t.test('a retry leaves the level or zone of which everything was tried', async (
   const zones = viewsOf([{ zone: 'a' }, { zone: 'b' }, { zone: 'b' }]);
   const zoned = build(
     zones,
-    { zoneAware: { isEnabled: true, minHosts: 2 } },
+    { zoneAware: { isEnabled: true, minHosts: 2, isLoadAware: false } },
     { zone: 'a', callers: new Map([['a', 1]]) },
   );
   t.equal(zoned.groups.length, 2);
@@ -138,7 +138,7 @@ t.test('zoneAware: stays at home as far as the zone can carry, and spills by spa
     ...Array(6).fill({ zone: 'b' }),
     ...Array(10).fill({ zone: 'c' }),
   ] as Spec[];
-  const zoneAware = { isEnabled: true, minHosts: 2 };
+  const zoneAware = { isEnabled: true, minHosts: 2, isLoadAware: false };
   const callers = new Map([
     ['a', 10],
     ['b', 5],
@@ -157,10 +157,10 @@ t.test('zoneAware: stays at home as far as the zone can carry, and spills by spa
   const one = viewsOf([{ zone: 'a' }, { zone: 'b' }, { zone: 'c' }]);
   t.same(Object.keys(sharesBy(build(one, { zoneAware }, { zone: 'a' }), zoneOf)), ['a'], 'no least size of six');
   for (const [why, settings, context] of [
-    ['not asked for', { zoneAware: { isEnabled: false, minHosts: 2 } }, { zone: 'a' }],
+    ['not asked for', { zoneAware: { isEnabled: false, minHosts: 2, isLoadAware: false } }, { zone: 'a' }],
     ['no zone of its own', { zoneAware }, { zone: null }],
     ['a zone without endpoints', { zoneAware }, { zone: 'z' }],
-    ['too few', { zoneAware: { isEnabled: true, minHosts: 4 } }, { zone: 'a' }],
+    ['too few', { zoneAware: { isEnabled: true, minHosts: 4, isLoadAware: false } }, { zone: 'a' }],
     ['a hash decides', { policy: 'maglev', zoneAware }, { zone: 'a' }],
   ] as const) {
     t.equal(Object.keys(sharesBy(build(one, settings, context), zoneOf)).length, 3, why);

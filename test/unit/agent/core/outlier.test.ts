@@ -145,7 +145,7 @@ t.test('decideSweep()', async (t) => {
     const views = endpointViews(1, 1);
     const view = first(views);
     fail(view, 5, policy, 0, outcome({ kind: 'connect_failure', isSent: false }));
-    Object.assign(view.stats, { isProbeInFlight: true, roundRobinWeight: -7 });
+    Object.assign(view.stats, { isProbeInFlight: true });
     t.match(sweep(views, policy, 0)[0]?.kind, 'eject');
     t.equal(view.stats.ejectionText.includes('last connect failure'), true);
     t.same(sweep(views, policy, 29_999), []);
@@ -165,7 +165,6 @@ t.test('decideSweep()', async (t) => {
       reinstatedAt: 90_000,
       ejectedUntil: 0,
       penaltyMs: 0,
-      roundRobinWeight: 0,
     });
   });
   t.test('a failed probe ejects for longer each time, up to the maximum', async (t) => {

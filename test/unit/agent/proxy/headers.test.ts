@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { REASON_STATUS, type Reason } from '../../../../agent/core/reason.ts';
-import { applyChanges, chooseRequestId, composeRequestHead } from '../../../../agent/proxy/headers.ts';
+import { applyChanges, composeRequestHead } from '../../../../agent/proxy/headers.ts';
 import { BODY_NONE } from '../../../../agent/proxy/http1/framing.ts';
 import { composeRescue } from '../../../../agent/proxy/rescue.ts';
 import { get, judge } from '../../../support/judge-request.ts';
@@ -19,6 +19,8 @@ const FACTS = {
   clientAddress: '10.0.0.9',
   changes: null,
   framing: BODY_NONE,
+  deadlineMs: Number.POSITIVE_INFINITY,
+  trafficClass: 'normal' as const,
 };
 
 t.test('G1 G3 G4 G6 client copies go, the agent speaks for itself', async (t) => {
@@ -49,13 +51,6 @@ t.test('D16 TE goes on as trailers or not at all', async (t) => {
   t.notMatch(composeRequestHead(parsed(get('TE: gzip\r\n')), FACTS), /\r\nte:/);
 });
 
-t.test('a request id is kept when it is harmless, and a value that spells a name is not a name', async (t) => {
-  const next = () => 'new';
-  t.equal(chooseRequestId(parsed(get('X-Request-Id: abc-1\r\n')), next), 'abc-1');
-  t.equal(chooseRequestId(parsed(get('X-Request-Id: a b\r\n')), next), 'new');
-  t.equal(chooseRequestId(parsed(get('A: x-request-id\r\nB: c\r\n')), next), 'new');
-});
-
 t.test('I18 header changes: set, add, remove, in this order, and nothing that would break the head', async (t) => {
   const changes = {
     set: [
@@ -82,6 +77,9 @@ t.test('every reason that has a status is told in header and body, in ASCII', as
       isHead: false,
       mustClose: true,
       epochMs: 0,
+      why: '',
+      retry: '' as const,
+      retryAfterSeconds: 1,
     };
     const text = composeRescue(rescue);
     if (status === null) {

@@ -1,0 +1,113 @@
+// One request's place at a service: asks the gate, waits for room as long as the policy lets it, holds the place, and gives it to
+// the next one at the end.
+
+import type { LimitState } from '../core/decision/decision-record.ts';
+import { askGate, callNext, type GateVerdict, limitState } from '../core/limits/gate.ts';
+import type { Waiter } from '../core/limits/pending-queue.ts';
+import type { TrafficClass } from '../core/limits/traffic-class.ts';
+import type { ServiceView } from '../core/snapshot.ts';
+import type { ProxyScope } from './scope.ts';
+
+export interface TurnOwner {
+  /** There is room: the place is taken for the first time, or a connection may have become free. */
+  onTurn(): void;
+  /** The time in the queue is over. */
+  onNoTurn(message: string): void;
+}
+
+export class Turn implements Waiter {
+  readonly trafficClass: TrafficClass;
+  hasPlace = false;
+  /** ms in the queue, all waits together. */
+  queuedMs = 0;
+  readonly #scope: ProxyScope;
+  readonly #view: ServiceView;
+  readonly #owner: TurnOwner;
+  readonly #callerDeadlineAt: number;
+  readonly #isInbound: boolean;
+  #timer: NodeJS.Timeout | null = null;
+  #waitsSince = 0;
+
+  /** @param callerDeadlineAt  monotonic ms after which waiting is useless; Infinity when nobody said */
+  constructor(
+    scope: ProxyScope,
+    view: ServiceView,
+    trafficClass: TrafficClass,
+    callerDeadlineAt: number,
+    owner: TurnOwner,
+  ) {
+    this.#scope = scope;
+    this.#view = view;
+    this.trafficClass = trafficClass;
+    this.#callerDeadlineAt = callerDeadlineAt;
+    this.#isInbound = scope.direction === 'inbound';
+    this.#owner = owner;
+  }
+
+  /** How the limits stand, for the record. */
+  limits(now: number): LimitState {
+    return limitState(this.#view, this.#isInbound, now);
+  }
+
+  ask(now: number): GateVerdict {
+    return askGate(this.#view, this.trafficClass, this.#isInbound, now, this.#scope.random);
+  }
+
+  /** Takes the place. */
+  take(now: number): void {
+    const { stats } = this.#view;
+    this.hasPlace = true;
+    stats.inFlight += 1;
+    stats.retryBudget.deposit(now);
+  }
+
+  wait(now: number): void {
+    const { stats, policy } = this.#view;
+    this.#waitsSince = now;
+    stats.pending.add(this);
+    const leftMs = Math.min(policy.limits.queueTimeoutMs - this.queuedMs, this.#callerDeadlineAt - now);
+    this.#timer = setTimeout(() => this.#giveUp(), Math.max(1, leftMs));
+  }
+
+  /** Holding a place, waits for a connection; false when the queue is full or its time is used up. */
+  waitForConnection(): boolean {
+    const { stats, policy } = this.#view;
+    const { queueTimeoutMs, maxPendingRequests } = policy.limits;
+    if (this.queuedMs >= queueTimeoutMs || stats.pending.size >= maxPendingRequests) return false;
+    this.wait(this.#scope.clock.now());
+    return true;
+  }
+
+  #giveUp(): void {
+    this.#leaveQueue();
+    this.#owner.onNoTurn(`${this.#view.service} had no room within ${Math.round(this.queuedMs)} ms`);
+  }
+
+  onRoom(): void {
+    this.#leaveQueue();
+    this.#owner.onTurn();
+  }
+
+  #leaveQueue(): void {
+    if (this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.queuedMs += this.#scope.clock.now() - this.#waitsSince;
+    this.#view.stats.pending.remove(this);
+  }
+
+  /**
+   * The request is over: leaves the queue, or gives the place to the next.
+   *
+   * @param isSuccess  for admission control; null says nothing about the service
+   */
+  end(isSuccess: boolean | null, now: number): void {
+    this.#leaveQueue();
+    if (!this.hasPlace) return;
+    this.hasPlace = false;
+    const { stats, policy } = this.#view;
+    stats.inFlight -= 1;
+    if (policy.admissionControl.isEnabled && isSuccess !== null) stats.admission.record(isSuccess, now);
+    if (stats.pending.size > 0) callNext(this.#view, this.#isInbound);
+  }
+}
