@@ -9,9 +9,21 @@ import { type HostPort, isLoopback, parseHostPort } from '#contract/text/host-po
 
 export type { HostPort } from '#contract/text/host-port.ts';
 
+export type StoreConfig =
+  | { readonly kind: 'sqlite'; readonly path: string }
+  | {
+      readonly kind: 'consul';
+      readonly url: string;
+      readonly prefix: string;
+      /** At most one of token and tokenFile. */
+      readonly token: string | null;
+      readonly tokenFile: string | null;
+      readonly datacenter: string | null;
+    };
+
 export interface ControlPlaneConfig {
   readonly listen: HostPort;
-  readonly store: { readonly kind: 'sqlite'; readonly path: string };
+  readonly store: StoreConfig;
   /** Null: `registry: false`, with a real Consul. */
   readonly registry: { readonly listen: HostPort } | null;
   /** Never null when `listen` is not loopback. */
@@ -21,6 +33,8 @@ export interface ControlPlaneConfig {
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['authOffLoopback', (value) => authOffLoopback(value as ControlPlaneConfigFile)],
+  ['oneStore', (value) => oneStore(value as NonNullable<ControlPlaneConfigFile['store']>)],
+  ['oneToken', (value) => oneToken(value as { token?: string; tokenFile?: string })],
   ['registryApart', (value) => registryApart(value as ControlPlaneConfigFile)],
 ]);
 
@@ -36,13 +50,33 @@ export function loadControlPlaneConfig(source: ConfigSource): Parsed<ControlPlan
   return read.ok ? { ok: true, value: fillIn(read.value as ControlPlaneConfigFile) } : read;
 }
 
-function fillIn({ listen, store, registry = {}, auth, log }: ControlPlaneConfigFile): ControlPlaneConfig {
+function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
+  const { listen, store, auth, log } = file;
+  const registry = registryOf(file);
   return {
     listen: address(listen ?? '127.0.0.1:9700'),
-    store: { kind: 'sqlite', path: store?.sqlite ?? './state/policies.db' },
+    store: storeOf(store ?? {}),
     registry: registry === false ? null : { listen: address(registry.listen ?? '127.0.0.1:8500') },
     auth: auth === undefined ? null : { tokensFile: auth.tokensFile },
     log: { level: log?.level ?? 'info' },
+  };
+}
+
+/** Who keeps policies in Consul has one, and needs no embedded one beside it. */
+function registryOf({ store, registry }: ControlPlaneConfigFile): NonNullable<ControlPlaneConfigFile['registry']> {
+  return registry ?? (store?.consul === undefined ? {} : false);
+}
+
+function storeOf({ sqlite, consul }: NonNullable<ControlPlaneConfigFile['store']>): StoreConfig {
+  if (consul === undefined) return { kind: 'sqlite', path: sqlite ?? './state/policies.db' };
+  const { url, prefix = 'outrigger/', token, tokenFile, datacenter } = consul;
+  return {
+    kind: 'consul',
+    url,
+    prefix,
+    token: token ?? null,
+    tokenFile: tokenFile ?? null,
+    datacenter: datacenter ?? null,
   };
 }
 
@@ -63,7 +97,19 @@ function authOffLoopback({ listen, auth }: ControlPlaneConfigFile): Problem[] {
   ];
 }
 
-function registryApart({ listen = '127.0.0.1:9700', registry = {} }: ControlPlaneConfigFile): Problem[] {
+function oneStore({ sqlite, consul }: NonNullable<ControlPlaneConfigFile['store']>): Problem[] {
+  if (sqlite === undefined || consul === undefined) return [];
+  return [{ code: 'OTR_INCONSISTENT', path: 'sqlite', message: 'must not be there beside consul' }];
+}
+
+function oneToken({ token, tokenFile }: { token?: string; tokenFile?: string }): Problem[] {
+  if (token === undefined || tokenFile === undefined) return [];
+  return [{ code: 'OTR_INCONSISTENT', path: 'tokenFile', message: 'must not be there beside token' }];
+}
+
+function registryApart(file: ControlPlaneConfigFile): Problem[] {
+  const { listen = '127.0.0.1:9700' } = file;
+  const registry = registryOf(file);
   if (registry === false) return [];
   const own = registry.listen ?? '127.0.0.1:8500';
   const { port } = address(listen);

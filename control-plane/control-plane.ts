@@ -10,7 +10,7 @@ import { Ledger } from './core/ledger.ts';
 import { Signal } from './core/signal.ts';
 import { Hub, type PushSet } from './push/hub.ts';
 import { createRegistry } from './registry/registry.ts';
-import { createSqliteStore } from './store/sqlite-store.ts';
+import { openStore } from './store/open-store.ts';
 import type { PolicySet, Store } from './store/store.ts';
 
 export interface ControlPlaneOptions {
@@ -70,7 +70,8 @@ async function run({
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
-    const store = createSqliteStore({ path: config.store.path, epochMs: () => clock.epochMs() });
+    const onNotice = (text: string): void => log.warn(text);
+    const store = await openStore(config.store, { clock, random: Math.random, onNotice });
     closers.push(() => store.close());
     const { hub, api } = await join(store, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);

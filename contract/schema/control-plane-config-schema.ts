@@ -18,8 +18,40 @@ export const ControlPlaneConfigSchema = Type.Object(
     ),
     store: Type.Optional(
       Type.Object(
-        { sqlite: Type.Optional(path('Database file of the policies.', { default: './state/policies.db' })) },
-        CLOSED,
+        {
+          sqlite: Type.Optional(
+            path('Database file of the policies; one control plane per file.', { default: './state/policies.db' }),
+          ),
+          consul: Type.Optional(
+            Type.Object(
+              {
+                url: checked('url', {
+                  means: 'HTTP API of Consul, http://127.0.0.1:8500 for the agent of this machine.',
+                }),
+                prefix: Type.Optional(
+                  Type.String({
+                    pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}/$',
+                    'x-expected': 'a key prefix that ends with a slash',
+                    ...notes({
+                      means: 'Where the policies lie in the key-value store; outrigger/ when it is not said.',
+                    }),
+                  }),
+                ),
+                token: Type.Optional(
+                  path('Token for Consul; better in a variable or a file than here.', { 'x-secret': true }),
+                ),
+                tokenFile: Type.Optional(path('File with the token for Consul, read before every call.')),
+                datacenter: Type.Optional(path("Datacenter to ask; by default Consul's own.")),
+              },
+              {
+                ...CLOSED,
+                'x-rules': ['oneToken'],
+                ...notes({ means: 'Policies in Consul, for several control planes at once; instead of sqlite.' }),
+              },
+            ),
+          ),
+        },
+        { ...CLOSED, 'x-rules': ['oneStore'] },
       ),
     ),
     registry: Type.Optional(
@@ -35,7 +67,10 @@ export const ControlPlaneConfigSchema = Type.Object(
           ),
           Type.Literal(false),
         ],
-        notes({ means: 'The embedded Consul-compatible registry, or false with a real Consul.' }),
+        notes({
+          means:
+            'The embedded Consul-compatible registry, or false with a real Consul; false by default with store.consul.',
+        }),
       ),
     ),
     auth: Type.Optional(

@@ -28,10 +28,12 @@ export interface PolicyRoutesOptions {
 const LONGEST_WAIT_MS = 30_000;
 /** How often a write is judged anew because another write came between. */
 const WRITE_ATTEMPTS = 8;
+/** `?message=` is for a line or two, not for a document. */
+const LONGEST_MESSAGE = 500;
 
 interface Named {
   readonly Params: { readonly kind: string; readonly name: string };
-  readonly Querystring: { readonly wait?: string };
+  readonly Querystring: { readonly wait?: string; readonly message?: string };
 }
 
 export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOptions): Promise<void> {
@@ -107,6 +109,7 @@ async function write(
   request: FastifyRequest,
   id: PolicyId,
   document: PolicyDocument | null,
+  message: string,
 ): Promise<WriteResult> {
   const ifMatch = conditionOf(request);
   for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
@@ -115,7 +118,7 @@ async function write(
     const next = document === null ? withoutDocument(documents, id) : withDocument(documents, document);
     const problems = checkConsistency(next);
     if (problems.length > 0) throw invalid(problems);
-    const options = { ifMatch, ifVersion: set.version, author: request.operator };
+    const options = { ifMatch, ifVersion: set.version, author: request.operator, message };
     const result = document === null ? await store.remove(id, options) : await store.put(document, options);
     if (result.kind === 'stale') throw stale(id, result.revision);
     if (result.kind === 'missing') throw notFound(id);
@@ -132,7 +135,8 @@ async function change(
 ): Promise<unknown> {
   // Judged before the write: an answer of 400 must mean that nothing happened.
   const waitMs = waitOf(request.query.wait);
-  const result = await write(store, request, idOf(request.params), document);
+  const message = messageOf(request.query.message);
+  const result = await write(store, request, idOf(request.params), document, message);
   if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
   const agents = waitMs === 0 ? ledger.tally(result.version) : await settled(ledger, verdicts, result.version, waitMs);
   if (request.method !== 'DELETE') reply.header('etag', etagOf(result.revision));
@@ -237,6 +241,16 @@ function waitOf(text: string | undefined): number {
   const waitMs = parseDuration(text);
   if (waitMs === null) throw new ApiError('OTR_ERR_BAD_REQUEST', 'wait must be a duration like 2s');
   return Math.min(waitMs, LONGEST_WAIT_MS);
+}
+
+function messageOf(text: string | readonly string[] = ''): string {
+  // Control characters could draw on a terminal that shows the history.
+  const isFine = typeof text === 'string' && text.length <= LONGEST_MESSAGE && !/\p{Cc}/u.test(text);
+  if (isFine) return text;
+  throw new ApiError(
+    'OTR_ERR_BAD_REQUEST',
+    `message must be one text of at most ${LONGEST_MESSAGE} characters in one line`,
+  );
 }
 
 function viewOf(policy: StoredPolicy): StoredPolicy & { readonly id: string } {

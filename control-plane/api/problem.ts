@@ -85,7 +85,7 @@ export function registerProblems(app: FastifyInstance): void {
 function asApiError(error: FastifyError): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof StoreError) {
-    return new ApiError(error.kind === 'full' ? 'OTR_ERR_FULL' : 'OTR_ERR_UNAVAILABLE', error.message);
+    return new ApiError(STORE_FAULTS[error.kind], error.message);
   }
   switch (error.statusCode) {
     case 413:
@@ -103,6 +103,13 @@ function asApiError(error: FastifyError): ApiError {
       return new ApiError('OTR_ERR_INTERNAL', 'an unexpected error; the log has it');
   }
 }
+
+const STORE_FAULTS = {
+  full: 'OTR_ERR_FULL',
+  too_large: 'OTR_ERR_TOO_LARGE',
+  unavailable: 'OTR_ERR_UNAVAILABLE',
+  unusable: 'OTR_ERR_UNAVAILABLE',
+} as const;
 
 /** The path without its query, cut to a length that is safe to repeat. */
 function pathOf(url: string): string {

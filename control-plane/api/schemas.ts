@@ -14,6 +14,7 @@ const waiting = {
   type: 'object',
   properties: {
     wait: { type: 'string', description: 'Answer after every connected agent did, or after this long: 2s' },
+    message: { type: 'string', maxLength: 500, description: 'Why, for the history' },
   },
 };
 const problem = {

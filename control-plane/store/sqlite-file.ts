@@ -9,24 +9,36 @@ import { StoreError } from './store.ts';
 
 /** `OTRG`; tells our files from other SQLite files. */
 const APPLICATION_ID = 0x4f545247;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const LOCK_WAIT_MS = 2000;
 
 const SCHEMA = `
-  CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL);
+  CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, rollout TEXT);
   CREATE TABLE policies (
     kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, sha256 TEXT NOT NULL,
     revision INTEGER NOT NULL, version INTEGER NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (kind, name)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE revisions (
     kind TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL, version INTEGER NOT NULL,
     action TEXT NOT NULL CHECK (action IN ('put', 'remove')), document TEXT, author TEXT NOT NULL, at INTEGER NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (kind, name, revision)
   ) STRICT, WITHOUT ROWID;
-  INSERT INTO state VALUES (1, 0);
+  INSERT INTO state VALUES (1, 0, NULL);
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** From schema 1, which knew neither messages nor rollouts. */
+const FROM_SCHEMA_1 = `
+  BEGIN IMMEDIATE;
+  ALTER TABLE state ADD COLUMN rollout TEXT;
+  ALTER TABLE policies ADD COLUMN message TEXT NOT NULL DEFAULT '';
+  ALTER TABLE revisions ADD COLUMN message TEXT NOT NULL DEFAULT '';
+  PRAGMA user_version = ${SCHEMA_VERSION};
+  COMMIT;
 `;
 
 /**
@@ -47,6 +59,7 @@ export function openDatabase(path: string, maxBytes: number): DatabaseSync {
     if (isMemory) database.exec(SCHEMA);
     judge(database, path);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+    if (pragma(database, 'user_version') === 1) database.exec(FROM_SCHEMA_1);
     database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(maxBytes / 4096))}`);
     // Takes the write lock once, so that a read-only file or a second owner shows now and not at the first change.
     database.exec('BEGIN IMMEDIATE; UPDATE state SET version = version; COMMIT');
@@ -124,9 +137,11 @@ function judge(database: DatabaseSync, path: string): void {
       throw unusable(path, `holds a damaged ${String(row.kind)}/${String(row.name)}`, 'restore it from a backup');
     }
   }
-  const version = database.prepare('SELECT version FROM state WHERE id = 1').get()?.version;
+  const { version, rollout = null } = database.prepare('SELECT * FROM state WHERE id = 1').get() ?? {};
   const highest = database.prepare('SELECT max(version) AS version FROM revisions').get()?.version ?? 0;
-  if (typeof version !== 'number' || version !== highest) {
+  // Steps of a rollout are versions without a revision.
+  const isPlausible = rollout === null ? version === highest : Number(version) >= Number(highest);
+  if (typeof version !== 'number' || !isPlausible) {
     throw unusable(path, `is at version ${String(version)} while its history ends at ${String(highest)}`, 'restore it');
   }
 }

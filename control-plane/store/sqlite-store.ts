@@ -3,19 +3,21 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
+import type { Rollout } from '../core/rollout.ts';
 import { digest, openDatabase, sqliteCode } from './sqlite-file.ts';
 import {
   HISTORY_LIMIT,
   type PolicyRevision,
   type PolicySet,
   policyIdOf,
+  type RolloutWriteResult,
   type Store,
   type StoredPolicy,
   StoreError,
-  type WriteCondition,
   type WriteOptions,
   type WriteResult,
 } from './store.ts';
+import { type Change, decideWrite } from './write-decision.ts';
 
 export interface SqliteStoreOptions {
   /** File, created with its folders when missing; `:memory:` keeps nothing. */
@@ -29,12 +31,6 @@ const DEFAULT_MAX_BYTES = 1 << 30;
 const FULL = 13;
 
 type Row = Record<string, unknown>;
-/** A change about to be made; `document` null removes. */
-interface Change {
-  readonly kind: string;
-  readonly name: string;
-  readonly document: string | null;
-}
 
 /** Opens or creates the store. @throws StoreError when the file must not be used */
 export function createSqliteStore(options: SqliteStoreOptions): Store {
@@ -91,6 +87,19 @@ class SqliteStore implements Store {
     return this.#write({ kind, name, document: null }, options);
   }
 
+  async putRollout(rollout: Rollout, { ifVersion }: { ifVersion: number }): Promise<RolloutWriteResult> {
+    const result = this.#guard(() =>
+      this.#transaction((): RolloutWriteResult => {
+        const version = this.#version();
+        if (version !== ifVersion) return { kind: 'moved', version };
+        this.#run('UPDATE state SET version = ?, rollout = ? WHERE id = 1', version + 1, JSON.stringify(rollout));
+        return { kind: 'written', version: version + 1 };
+      }),
+    );
+    if (result.kind === 'written') this.#announce();
+    return result;
+  }
+
   onChange(listener: (set: PolicySet) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -113,45 +122,35 @@ class SqliteStore implements Store {
     for (const listener of this.#listeners) listener(set);
   }
 
-  #apply(change: Change, { ifMatch, ifVersion, author }: WriteOptions): WriteResult {
+  #apply(change: Change, options: WriteOptions): WriteResult {
     const current = this.#find(change.kind, change.name);
     const version = this.#version();
-    if (!holds(ifMatch, current)) return { kind: 'stale', revision: current?.revision ?? null };
-    if (current === null && change.document === null) return { kind: 'missing' };
-    if (version !== ifVersion) return { kind: 'moved', version };
-    if (current !== null && JSON.stringify(current.document) === change.document) {
-      return { kind: 'written', revision: current.revision, version, isChanged: false, isCreated: false };
-    }
+    const decided = decideWrite(change, current, version, options);
+    if (decided !== null) return decided;
     const revision = this.#lastRevision(change) + 1;
-    this.#save(change, revision, version + 1, author);
+    this.#save(change, revision, version + 1, options);
     return { kind: 'written', revision, version: version + 1, isChanged: true, isCreated: current === null };
   }
 
-  #save({ kind, name, document }: Change, revision: number, version: number, author: string): void {
+  #save({ kind, name, document }: Change, revision: number, version: number, options: WriteOptions): void {
+    const { author, message = '', rollout } = options;
     const at = this.#epochMs();
-    const run = (sql: string, ...values: (string | number | null)[]): void => {
-      this.#database.prepare(sql).run(...values);
-    };
-    if (document === null) run('DELETE FROM policies WHERE kind = ? AND name = ?', kind, name);
+    if (document === null) this.#run('DELETE FROM policies WHERE kind = ? AND name = ?', kind, name);
     else {
-      const values = [kind, name, document, digest(document), revision, version, author, at];
-      run('INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?, ?, ?, ?)', ...values);
+      const values = [kind, name, document, digest(document), revision, version, author, at, message];
+      this.#run('INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
     }
     const action = document === null ? 'remove' : 'put';
-    run(
-      'INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-      kind,
-      name,
-      revision,
-      version,
-      action,
-      document,
-      author,
-      at,
-    );
+    const values = [kind, name, revision, version, action, document, author, at, message];
+    this.#run('INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
     const oldest = revision - HISTORY_LIMIT;
-    run('DELETE FROM revisions WHERE kind = ? AND name = ? AND revision <= ?', kind, name, oldest);
-    run('UPDATE state SET version = ? WHERE id = 1', version);
+    this.#run('DELETE FROM revisions WHERE kind = ? AND name = ? AND revision <= ?', kind, name, oldest);
+    this.#run('UPDATE state SET version = ? WHERE id = 1', version);
+    if (rollout !== undefined) this.#run('UPDATE state SET rollout = ? WHERE id = 1', JSON.stringify(rollout));
+  }
+
+  #run(sql: string, ...values: (string | number | null)[]): void {
+    this.#database.prepare(sql).run(...values);
   }
 
   #transaction<T>(run: () => T): T {
@@ -191,7 +190,7 @@ class SqliteStore implements Store {
 
   #set(): PolicySet {
     const rows = this.#database.prepare('SELECT * FROM policies ORDER BY kind, name').all();
-    return { version: this.#version(), policies: rows.map(policyOf) };
+    return { version: this.#version(), policies: rows.map(policyOf), rollout: this.#rollout() };
   }
 
   #find(kind: string, name: string): StoredPolicy | null {
@@ -203,22 +202,15 @@ class SqliteStore implements Store {
     return Number(this.#database.prepare('SELECT version FROM state WHERE id = 1').get()?.version);
   }
 
+  /** The text was written by this class. */
+  #rollout(): Rollout | null {
+    const text = this.#database.prepare('SELECT rollout FROM state WHERE id = 1').get()?.rollout ?? null;
+    return text === null ? null : (JSON.parse(String(text)) as Rollout);
+  }
+
   #lastRevision({ kind, name }: Change): number {
     const sql = 'SELECT max(revision) AS last FROM revisions WHERE kind = ? AND name = ?';
     return Number(this.#database.prepare(sql).get(kind, name)?.last ?? 0);
-  }
-}
-
-function holds(condition: WriteCondition, current: StoredPolicy | null): boolean {
-  switch (condition.kind) {
-    case 'any':
-      return true;
-    case 'exists':
-      return current !== null;
-    case 'absent':
-      return current === null;
-    case 'revision':
-      return current?.revision === condition.revision;
   }
 }
 
@@ -234,6 +226,7 @@ function policyOf(row: Row): StoredPolicy {
     version: Number(row.version),
     updatedAtEpochMs: Number(row.at),
     author: String(row.author),
+    message: String(row.message),
   };
 }
 
@@ -244,6 +237,7 @@ function revisionOf(row: Row): PolicyRevision {
     action: row.action === 'remove' ? 'remove' : 'put',
     document: row.document === null ? null : documentOf(row.document),
     author: String(row.author),
+    message: String(row.message),
     atEpochMs: Number(row.at),
   };
 }

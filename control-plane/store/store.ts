@@ -2,6 +2,7 @@
 // No rule about policies lives here: documents arrive parsed, and whether a set is consistent was judged by the caller.
 
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
+import type { Rollout } from '../core/rollout.ts';
 
 /** A document in force. */
 export interface StoredPolicy {
@@ -13,12 +14,16 @@ export interface StoredPolicy {
   readonly updatedAtEpochMs: number;
   /** Name of the token that wrote it, `anonymous` without authentication. */
   readonly author: string;
+  /** Why, in the author's words; empty when nothing was said. */
+  readonly message: string;
 }
 
 /** All documents in force at one version. Version 0: nothing was ever written. */
 export interface PolicySet {
   readonly version: number;
   readonly policies: readonly StoredPolicy[];
+  /** The staged change that is under way, or the last one; null when there never was one. */
+  readonly rollout: Rollout | null;
 }
 
 /** One line of a document's history; `document` is null where it was removed. */
@@ -28,6 +33,7 @@ export interface PolicyRevision {
   readonly action: 'put' | 'remove';
   readonly document: PolicyDocument | null;
   readonly author: string;
+  readonly message: string;
   readonly atEpochMs: number;
 }
 
@@ -46,6 +52,9 @@ export interface WriteOptions {
    */
   readonly ifVersion: number;
   readonly author: string;
+  readonly message?: string;
+  /** Kept with the change, in the same commit; absent: the one that is there stays. */
+  readonly rollout?: Rollout;
 }
 
 export type WriteResult =
@@ -62,6 +71,10 @@ export type WriteResult =
   | { readonly kind: 'moved'; readonly version: number }
   | { readonly kind: 'missing' };
 
+export type RolloutWriteResult =
+  | { readonly kind: 'written'; readonly version: number }
+  | { readonly kind: 'moved'; readonly version: number };
+
 /** Revisions of one document that are kept; older ones go with the next write. */
 export const HISTORY_LIMIT = 100;
 
@@ -71,10 +84,16 @@ export interface Store {
   get(id: PolicyId): Promise<StoredPolicy | null>;
   put(document: PolicyDocument, options: WriteOptions): Promise<WriteResult>;
   remove(id: PolicyId, options: WriteOptions): Promise<WriteResult>;
+  /** Keeps a new state of the rollout, as a version of its own. Only `written` and `moved` come back. */
+  putRollout(rollout: Rollout, options: { readonly ifVersion: number }): Promise<RolloutWriteResult>;
   /** Newest first, at most HISTORY_LIMIT. Empty when the document never existed. */
   history(id: PolicyId): Promise<readonly PolicyRevision[]>;
+  /** Asks the place itself, so that it fails while nothing can be written. */
   version(): Promise<number>;
-  /** Called after each durable change, in order of versions, with the new set. Returns how to stop listening. */
+  /**
+   * Called after each durable change, whoever made it, with the new set; versions grow, except when the store was restored
+   * from a backup. Returns how to stop listening.
+   */
   onChange(listener: (set: PolicySet) => void): () => void;
   close(): Promise<void>;
 }
@@ -84,9 +103,10 @@ export interface Store {
  *
  * `full`: no space left. `unavailable`: input/output error or lock; nothing was acknowledged, later writes reopen first.
  * `unusable`: damaged, foreign, newer or read-only; the process must not serve an empty set in its place.
+ * `too_large`: this one document cannot be kept.
  */
 export class StoreError extends Error {
-  readonly kind: 'full' | 'unavailable' | 'unusable';
+  readonly kind: 'full' | 'unavailable' | 'unusable' | 'too_large';
 
   constructor(kind: StoreError['kind'], message: string, options?: ErrorOptions) {
     super(message, options);

@@ -106,7 +106,11 @@ t.test('writes are conditional: stale 412, create-only, any, and removals', asyn
   });
   t.equal((await ask(at, 'GET', undefined, { 'if-none-match': '"2"' })).status, 304);
   t.match(await ask(at, 'GET'), { status: 200, body: { revision: 2, document: document(2) } });
-  t.match(await ask(`${at}/rollback`, 'POST', { revision: 1 }), { status: 200, body: { revision: 3, version: 3 } });
+  const back = await ask(`${at}/rollback?message=it%20was%20better`, 'POST', { revision: 1 });
+  t.match(back, { status: 200, body: { revision: 3, version: 3 } });
+  t.match((await ask(at, 'GET')).body, { revision: 3, message: 'it was better', author: 'anonymous' });
+  t.equal((await ask(`${at}/rollback?message=a%0Ab`, 'POST', { revision: 1 })).status, 400);
+  t.equal((await ask(`${at}/rollback?message=${'x'.repeat(501)}`, 'POST', { revision: 1 })).status, 400);
   t.match((await ask(at, 'GET')).body, { document: document(1) });
   t.equal((await ask(at, 'DELETE', undefined, { 'if-match': '"2"' })).status, 412);
   t.match(await ask(at, 'DELETE'), { status: 200, body: { revision: 4, version: 4 } });

@@ -58,3 +58,24 @@ t.test('an address off loopback without tokens, one port twice, unknown keys', a
     'OTR_TYPE OUTRIGGER_REGISTRY',
   ]);
 });
+
+t.test('policies in Consul, and then no embedded registry unless it is asked for', async (t) => {
+  t.match(load('store: { consul: { url: http://127.0.0.1:8500 } }'), {
+    ok: true,
+    value: {
+      store: { kind: 'consul', url: 'http://127.0.0.1:8500', prefix: 'outrigger/', token: null, tokenFile: null },
+      registry: null,
+    },
+  });
+  const env = { OUTRIGGER_STORE_CONSUL_TOKEN: 'secret', OUTRIGGER_REGISTRY_LISTEN: '127.0.0.1:0' };
+  t.match(load('store: { consul: { url: http://c:1, prefix: mesh/a/ } }', env), {
+    ok: true,
+    value: { store: { prefix: 'mesh/a/', token: 'secret' }, registry: { listen: { port: 0 } } },
+  });
+  t.same(problemsOf('store: { sqlite: x.db, consul: { url: http://c:1 } }'), ['OTR_INCONSISTENT store.sqlite']);
+  t.same(problemsOf('store: { consul: { url: http://c:1, token: a, tokenFile: b } }'), [
+    'OTR_INCONSISTENT store.consul.tokenFile',
+  ]);
+  t.same(problemsOf('store: { consul: {} }'), ['OTR_MISSING store.consul.url']);
+  t.same(problemsOf('store: { consul: { url: http://c:1, prefix: no-slash } }'), ['OTR_FORMAT store.consul.prefix']);
+});
