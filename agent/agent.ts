@@ -172,7 +172,8 @@ export function createAgent(options: AgentOptions): Agent {
   // Data plane: one listener for everything by Host, one for each upstream with a port of its own, one for the application.
   const admission = new Admission(readMaxDescriptors());
   const decisions = new Decisions(Math.floor(random() * 2 ** 40).toString(36));
-  const explained = (record: DecisionRecord): Explanation => explainDecision(record, decisions.idOf(record));
+  const explained = (record: DecisionRecord): Explanation =>
+    explainDecision(record, decisions.idOf(record), clock.epochMs() - clock.now());
   const accessLog = createAccessLog(log.logger, config.log.access);
   const shared = {
     service,

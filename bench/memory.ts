@@ -75,7 +75,7 @@ async function serveProxy(port: number): Promise<void> {
     mesh: { snapshot: { generation: 1, policyVersion: 0, services: new Map([['a', view]]) }, requestSweep: () => {} },
     pools: new Pools({ clock: systemClock }),
     metrics: new Metrics(),
-    accessLog: { write: () => {} },
+    accessLog: { wants: () => false, write: () => {} },
     clock: systemClock,
     random: systemRandom,
     isDraining: () => false,

@@ -4,6 +4,7 @@ import type { EndpointState } from '#contract/frames.ts';
 import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
 import type { MemberTable } from './balance/hash-table.ts';
 import type { Turns } from './balance/round-robin.ts';
+import type { HeldView } from './decision/pick-trace.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { AdmissionControl } from './limits/admission.ts';
 import type { GradientLimit } from './limits/gradient.ts';
@@ -88,6 +89,8 @@ export interface ServiceView {
   /** Endpoints whose ejection time is over; each is owed one live request. Empty in nearly every snapshot. */
   readonly probing: readonly EndpointView[];
   readonly isPanicking: boolean;
+  /** What records refer to in place of this view; its `view` is null until somebody does, and again when it is let go. */
+  readonly held: HeldView;
   /** Who was not serving when the view was built, and why: evidence for decision records. Empty in most snapshots. */
   readonly excluded: readonly Exclusion[];
   /** Monotonic ms at which the last endpoint ends its warm-up; -1 when none is in its window. */

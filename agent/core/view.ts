@@ -64,6 +64,7 @@ export function createServiceView(
     ...grouping,
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),
     probing: probingOf(known),
+    held: { view: null },
     excluded: excludedOf(known),
     stats,
   });

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { DeadlineHolder } from './deadlines.ts';
 import { Exchange } from './exchange.ts';
+import { forwardedLines } from './headers.ts';
 import { BodyReader, joinRanges } from './http1/body-reader.ts';
 import { type Fault, REQUEST_LIMITS } from './http1/fields.ts';
 import { parseRequestHead, type RequestHead } from './http1/request-head.ts';
@@ -45,6 +46,8 @@ export class DownstreamConnection implements DeadlineHolder {
   /** Of an upload under way: used again for the next piece once the upstream's socket has taken the former. */
   #copyMemory: Buffer | null = null;
   #isAwaitingContinue = false;
+  #forwarded = '';
+  #forwardedHost: string | null = null;
 
   constructor(scope: ProxyScope, socket: Socket, onGone: (connection: DownstreamConnection) => void) {
     this.#scope = scope;
@@ -58,6 +61,14 @@ export class DownstreamConnection implements DeadlineHolder {
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => this.destroy());
     socket.on('close', () => this.destroy());
+  }
+
+  /** What this connection's requests to a host say of the previous hop. */
+  forwardedFor(host: string): string {
+    if (host === this.#forwardedHost) return this.#forwarded;
+    this.#forwardedHost = host;
+    this.#forwarded = forwardedLines(this.address, host);
+    return this.#forwarded;
   }
 
   get isBusy(): boolean {

@@ -8,7 +8,7 @@ import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
 import type { Hop } from '../core/retry/hops.ts';
 import type { Edge } from '../telemetry/metrics.ts';
-import type { CallOwner } from './call-request.ts';
+import type { CallOwner } from './call-owner.ts';
 import { awaitDiscovery, type Destination, refuseEarly, resolveDestination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
 import type { RetryAdvice } from './headers.ts';
@@ -17,7 +17,7 @@ import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { RequestBody } from './request-body.ts';
-import { beginEdge, noteDeadline, noteDestination, recordEnd } from './request-record.ts';
+import { beginEdge, endEdge, logEnd, noteAdmission } from './request-record.ts';
 import { composeOptionsAnswer, composeRescue, RETRY_AFTER_SECONDS, retryAdviceOf } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
 import type { ProxyScope } from './scope.ts';
@@ -28,115 +28,109 @@ import { Turn, type TurnOwner } from './turn.ts';
 import { UpstreamCall } from './upstream-call.ts';
 
 export class Exchange implements CallOwner, AnswerSink, TurnOwner {
-  readonly #scope: ProxyScope;
-  readonly #down: DownstreamConnection;
-  readonly #head: RequestHead;
-  readonly #body: RequestBody;
+  readonly scope: ProxyScope;
+  readonly down: DownstreamConnection;
+  readonly head: RequestHead;
+  readonly body: RequestBody;
   readonly #startedAt: number;
-  readonly #requestId: string;
-  readonly #steering: Steering;
-  readonly #record: DecisionRecord;
+  readonly requestId: string;
+  readonly steering: Steering;
+  readonly record: DecisionRecord;
   /** Monotonic ms after which nobody waits for the answer; Infinity when nobody said. */
-  #callerDeadlineAt: number;
+  callerDeadlineAt: number;
   /** The request of the application's own caller on whose behalf this one is made; of inbound requests, this one itself. */
   #hop: Hop | null = null;
   #isOver = false;
+  /** The agent's own words. */
+  #message = '';
   #edge: Edge | null = null;
   /** Known destination, `''` before. */
   #service = '';
   #destination: Destination | null = null;
   #call: UpstreamCall | null = null;
   #relay: ResponseRelay | null = null;
-  #trafficClass: TrafficClass;
+  trafficClass: TrafficClass;
   /** Its place at the service. */
   #turn: Turn | null = null;
 
   constructor(scope: ProxyScope, down: DownstreamConnection, head: RequestHead) {
-    this.#scope = scope;
-    this.#down = down;
-    this.#head = head;
-    this.#body = new RequestBody(head.framing === BODY_CHUNKED);
+    this.scope = scope;
+    this.down = down;
+    this.head = head;
+    this.body = new RequestBody(head.framing === BODY_CHUNKED);
     this.#startedAt = scope.clock.now();
-    this.#steering = readSteering(head.fields);
-    this.#requestId = this.#steering.requestId === '' ? scope.nextRequestId() : this.#steering.requestId;
-    this.#record = scope.decisions.begin(
-      scope.direction,
-      head,
-      this.#requestId,
-      this.#startedAt,
-      scope.clock.epochMs(),
-    );
-    this.#trafficClass = this.#steering.trafficClass;
-    this.#callerDeadlineAt = this.#startedAt + this.#steering.deadlineMs;
+    this.steering = readSteering(head.fields);
+    this.requestId = this.steering.requestId === '' ? scope.nextRequestId() : this.steering.requestId;
+    this.record = scope.decisions.begin(this.#startedAt);
+    this.trafficClass = this.steering.trafficClass;
+    this.callerDeadlineAt = this.#startedAt + this.steering.deadlineMs;
   }
 
   // ---- route, permission, limits ----
 
   start(): void {
-    const { target, maxForwards } = this.#head;
+    const { target, maxForwards } = this.head;
     this.#joinHops();
-    const refusal = refuseEarly(this.#scope, this.#head, this.#trafficClass);
+    const refusal = refuseEarly(this.scope, this.head, this.trafficClass);
     if (refusal !== null) this.#rescue(refusal.reason, refusal.message);
     else if (target === '*' || maxForwards === 0) {
       const mustClose = this.#mustClose();
-      this.#down.write(composeOptionsAnswer(mustClose));
+      this.down.write(composeOptionsAnswer(mustClose));
       this.#finish('ok', 200, mustClose);
     } else this.#route(true);
   }
 
   /** Inbound: remembers the request while the application works on it. Outbound: finds the one that this is done for. */
   #joinHops(): void {
-    const { hops, direction } = this.#scope;
-    const { traceId } = this.#steering;
+    const { hops, direction } = this.scope;
+    const { traceId } = this.steering;
     if (direction === 'inbound') {
-      this.#hop = hops.enter(traceId, this.#requestId, this.#callerDeadlineAt, this.#trafficClass);
+      this.#hop = hops.enter(traceId, this.requestId, this.callerDeadlineAt, this.trafficClass);
       return;
     }
-    this.#hop = hops.find(traceId, this.#steering.requestId);
+    this.#hop = hops.find(traceId, this.steering.requestId);
     if (this.#hop === null) return;
-    this.#callerDeadlineAt = Math.min(this.#callerDeadlineAt, this.#hop.deadlineAt - HOP_MARGIN_MS);
-    this.#trafficClass = lesserClass(this.#trafficClass, this.#hop.trafficClass);
+    this.callerDeadlineAt = Math.min(this.callerDeadlineAt, this.#hop.deadlineAt - HOP_MARGIN_MS);
+    this.trafficClass = lesserClass(this.trafficClass, this.#hop.trafficClass);
   }
 
   #route(mayDiscover: boolean): void {
-    const resolution = resolveDestination(this.#scope, this.#scope.mesh.snapshot, this.#head, this.#down.address);
+    const resolution = resolveDestination(this.scope, this.scope.mesh.snapshot, this.head, this.down.address);
     if (resolution.kind === 'refused') {
       this.#service = resolution.service;
-      if (resolution.service !== '') this.#edge = beginEdge(this.#scope, resolution.service);
+      if (resolution.service !== '') this.#edge = beginEdge(this.scope, resolution.service);
       this.#rescue(resolution.reason, resolution.message);
-    } else if (resolution.kind === 'destination') this.#admit(resolution);
-    else if (mayDiscover && this.#scope.discover !== null) {
-      awaitDiscovery(this.#scope.discover(resolution.service), () => {
+    } else if (resolution.kind === 'destination')
+      this.#admit(resolution, mayDiscover ? this.#startedAt : this.scope.clock.now());
+    else if (mayDiscover && this.scope.discover !== null) {
+      awaitDiscovery(this.scope.discover(resolution.service), () => {
         if (!this.#isOver) this.#route(false);
       });
     } else
       this.#rescue('no_route', `no service is called ${resolution.service}: neither configuration nor Consul knows it`);
   }
 
-  #admit(destination: Destination): void {
+  #admit(destination: Destination, now: number): void {
     const { view } = destination;
-    const { clock, mesh } = this.#scope;
-    const now = clock.now();
     this.#service = view.service;
     this.#destination = destination;
-    this.#edge = beginEdge(this.#scope, view.service);
-    noteDestination(this.#record, destination, mesh.snapshot, this.#head.fields);
-    noteDeadline(this.#record, destination, this.#callerDeadlineAt - now);
-    if (this.#callerDeadlineAt - now <= HOP_MARGIN_MS) {
-      const leftMs = Math.floor(this.#callerDeadlineAt - now);
+    this.#edge = beginEdge(this.scope, view.service);
+    if (this.callerDeadlineAt - now <= HOP_MARGIN_MS) {
+      const leftMs = Math.floor(this.callerDeadlineAt - now);
       this.#rescue('deadline_exceeded', `its caller waits ${leftMs} ms more, which is less than a call takes`);
       return;
     }
-    this.#turn = new Turn(this.#scope, view, this.#trafficClass, this.#callerDeadlineAt, this);
-    this.#record.limits = this.#turn.limits(now);
-    const verdict = this.#turn.ask(now);
+    const turn = new Turn(this.scope, view, this.trafficClass, this.callerDeadlineAt, this);
+    this.#turn = turn;
+    noteAdmission(this.record, turn.limits(now), this.scope.mesh.snapshot, destination, this.callerDeadlineAt - now);
+    const verdict = turn.ask(now);
     if (verdict.kind === 'open') this.#enter();
-    else if (verdict.kind === 'wait') this.#turn.wait(now);
+    else if (verdict.kind === 'wait') turn.wait(now);
     else this.#rescue(verdict.reason, verdict.message, false, verdict.retryAfterMs);
   }
 
   get #isInbound(): boolean {
-    return this.#scope.direction === 'inbound';
+    return this.scope.direction === 'inbound';
   }
 
   // ---- its turn ----
@@ -160,32 +154,17 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     if (destination === null || edge === null) return;
     const queuedMs = this.#turn?.queuedMs ?? 0;
     this.#turn?.take(this.#startedAt + queuedMs);
-    this.#call = new UpstreamCall(
-      {
-        scope: this.#scope,
-        down: this.#down,
-        head: this.#head,
-        body: this.#body,
-        requestId: this.#requestId,
-        steering: this.#steering,
-        trafficClass: this.#trafficClass,
-        callerDeadlineAt: this.#callerDeadlineAt,
-        edge,
-        record: this.#record,
-      },
-      destination,
-      this,
-    );
+    this.#call = new UpstreamCall(this, destination, edge);
     this.#call.start(this.#startedAt + queuedMs);
   }
 
   /** More of the request's body. True when the memory of the piece stays in use. */
   onRequestBody(piece: Buffer | null, isLast: boolean): boolean {
-    this.#body.isWhole = isLast;
+    this.body.isWhole = isLast;
     if (this.#call !== null) return this.#call.onRequestBody(piece, isLast);
     if (piece === null) return true;
-    this.#body.keep(piece);
-    if (this.#body.isFull) this.#down.pauseBody();
+    this.body.keep(piece);
+    if (this.body.isFull) this.down.pauseBody();
     return true;
   }
 
@@ -195,15 +174,15 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     const { connection } = attempt;
     if (this.#destination === null || connection === null) return;
     attempt.answer = this;
-    this.#relay = new ResponseRelay(this.#down, connection, head, {
-      minor: this.#head.minor,
+    this.#relay = new ResponseRelay(this.down, connection, head, {
+      minor: this.head.minor,
       // An answer before the request was whole is relayed, but nothing can follow on either side.
       mustClose: this.#mustClose(),
-      direction: this.#scope.direction,
+      direction: this.scope.direction,
       destination: this.#destination,
-      endpoint: attempt.address,
+      endpoint: this.#destination.policy.exposeEndpoint ? attempt.address : null,
       attempts: this.#call?.retries.attempts ?? 0,
-      why: this.#steering.wantsWhy || head.status >= 500 ? this.#scope.decisions.idOf(this.#record) : '',
+      why: this.steering.wantsWhy || head.status >= 500 ? this.scope.decisions.idOf(this.record) : '',
       retry: this.#retryAdvice(head.status),
     });
     if (this.#isInbound) this.#noteLatency(attempt, false);
@@ -219,7 +198,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
   #noteLatency(attempt: HttpAttempt, isDropped: boolean): void {
     if (this.#destination?.policy.limits.adaptiveConcurrency.isEnabled !== true) return;
     const { stats } = this.#destination.view;
-    const now = this.#scope.clock.now();
+    const now = this.scope.clock.now();
     stats.gradient.record(attempt.outcome('response', now).latencyMs, isDropped, stats.inFlight, now);
   }
 
@@ -236,7 +215,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     const attempt = this.#call?.attempt ?? null;
     if (this.#relay === null || attempt === null) return;
     this.#relay.end();
-    const now = this.#scope.clock.now();
+    const now = this.scope.clock.now();
     this.#call?.end(attempt, 'response', now);
     this.#finish('ok', attempt.status, this.#relay.mustClose, now);
   }
@@ -247,7 +226,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     if (attempt === null) return;
     this.#call?.end(attempt, kind);
     this.#finish('response_aborted', attempt.status, false);
-    this.#down.destroy();
+    this.down.destroy();
   }
 
   onAnswerDeadline(): void {
@@ -268,7 +247,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
 
   onSwitched(attempt: HttpAttempt, head: ResponseHead, rest: Buffer): void {
     if (attempt.connection === null) return;
-    const tunnel = new Tunnel(this.#down, attempt.connection, this.#scope, () => {
+    const tunnel = new Tunnel(this.down, attempt.connection, this.scope, () => {
       attempt.connection = null;
       this.#finish('ok', 101, true);
     });
@@ -295,7 +274,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     if (this.#relay === null) this.#rescue(reason, message, true);
     else {
       this.#finish(reason, this.#relayedStatus, false);
-      this.#down.destroy();
+      this.down.destroy();
     }
   }
 
@@ -306,7 +285,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
   }
 
   #mustClose(): boolean {
-    return !this.#body.isWhole || this.#down.mustCloseAfter(this.#head);
+    return !this.body.isWhole || this.down.mustCloseAfter(this.head);
   }
 
   onCallFailed(reason: Reason, message: string): void {
@@ -317,56 +296,72 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
 
   /** The agent's own answer. The connection stays only when the request is whole: a body left behind is never parsed. */
   #rescue(reason: Reason, message: string, isBroken = false, retryAfterMs = 0): void {
-    const { clock, decisions, direction } = this.#scope;
+    const { clock, decisions, direction } = this.scope;
     const mustClose = isBroken || this.#mustClose();
-    this.#record.message = message;
+    this.#message = message;
     const text = composeRescue({
       reason,
       message,
       service: this.#service,
-      isHead: this.#head.method === 'HEAD',
+      isHead: this.head.method === 'HEAD',
       mustClose,
       epochMs: clock.epochMs(),
-      why: decisions.idOf(this.#record),
+      why: decisions.idOf(this.record),
       retry: retryAdviceOf(reason, direction),
       retryAfterSeconds: Math.max(RETRY_AFTER_SECONDS, Math.ceil(retryAfterMs / 1000)),
     });
-    this.#down.write(text);
+    this.down.write(text);
     this.#finish(reason, REASON_STATUS[reason] ?? 0, mustClose);
   }
 
-  #finish(result: RequestResult, status: number, mustClose: boolean, now = this.#scope.clock.now()): void {
+  #finish(result: RequestResult, status: number, mustClose: boolean, now = this.scope.clock.now()): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    const durationMs = now - this.#startedAt;
+    endEdge(this.scope, this.#edge, result, status, durationMs);
+    if (this.scope.accessLog.wants(result, status)) this.#log(result, status, durationMs);
     this.#leave(result, status, now);
-    recordEnd(this.#scope, this.#edge, {
+    this.down.onExchangeDone(mustClose);
+  }
+
+  #log(result: RequestResult, status: number, durationMs: number): void {
+    logEnd(this.scope, {
       destination: this.#service,
-      method: this.#head.method,
-      path: this.#head.target,
+      method: this.head.method,
+      path: this.head.target,
       status,
       result,
-      durationMs: now - this.#startedAt,
-      bytesIn: this.#body.receivedBytes,
+      durationMs,
+      bytesIn: this.body.receivedBytes,
       bytesOut: this.#relay?.bytesOut ?? 0,
       endpoint: this.#call?.attempt?.address ?? null,
       attempts: this.#call?.retries.attempts ?? 0,
-      requestId: this.#requestId,
+      requestId: this.requestId,
       retryReason: this.#call?.retries.reason ?? null,
     });
-    this.#down.onExchangeDone(mustClose);
   }
 
   /** Gives its place to whoever waits, and tells those who remember. */
   #leave(result: RequestResult, status: number, now: number): void {
-    const record = this.#record;
-    record.result = result;
-    record.status = status;
-    record.queuedMs = this.#turn?.queuedMs ?? 0;
-    record.durationMs = now - this.#startedAt;
-    this.#scope.decisions.keep(record);
+    const rule = this.#destination?.rule ?? null;
+    this.record.end({
+      direction: this.scope.direction,
+      method: this.head.method,
+      target: this.head.target,
+      requestId: this.requestId,
+      service: this.#service,
+      rule,
+      fields: rule === null ? null : this.head.fields,
+      result,
+      status,
+      message: this.#message,
+      durationMs: now - this.#startedAt,
+      queuedMs: this.#turn?.queuedMs ?? 0,
+    });
+    this.scope.decisions.keep(this.record);
     const isFailure = (result !== 'ok' && result !== 'downstream_disconnect') || status >= 500;
     if (this.#hop !== null) {
-      if (this.#isInbound) this.#scope.hops.leave(this.#hop, this.#steering.traceId, this.#requestId);
+      if (this.#isInbound) this.scope.hops.leave(this.#hop, this.steering.traceId, this.requestId);
       else if (isFailure) this.#hop.isRetryDone = true;
     }
     this.#turn?.end(result === 'downstream_disconnect' ? null : !isFailure, now);

@@ -49,14 +49,19 @@ export interface RequestFacts {
   /** Value of Host towards the upstream. */
   readonly host: string;
   readonly requestId: string;
-  /** Address of the downstream. */
-  readonly clientAddress: string;
+  /** From forwardedLines: who asked, how, and for which host. */
+  readonly forwarded: string;
   readonly changes: HeaderChanges | null;
   /** Framing towards the upstream, which may differ from the one that came. */
   readonly framing: Framing;
   /** ms that the sender of this head still waits; Infinity to say nothing. */
   readonly deadlineMs: number;
   readonly trafficClass: TrafficClass;
+}
+
+/** What the agent knows of the previous hop. The same for every request of a connection to one host, so it is made once. */
+export function forwardedLines(clientAddress: string, host: string): string {
+  return `x-forwarded-for: ${clientAddress}\r\nx-forwarded-proto: http\r\nx-forwarded-host: ${host}\r\n`;
 }
 
 /** The whole head of the request for the upstream. */
@@ -71,8 +76,7 @@ export function composeRequestHead(head: RequestHead, facts: RequestFacts): stri
     if (name === 'via') via += `${fields[index + 1]}, `;
     else text += `${name}: ${fields[index + 1]}\r\n`;
   }
-  text += `x-request-id: ${facts.requestId}\r\nx-forwarded-for: ${facts.clientAddress}\r\nx-forwarded-proto: http\r\n`;
-  text += `x-forwarded-host: ${facts.host}\r\nvia: ${via}1.${head.minor} outrigger\r\n`;
+  text += `x-request-id: ${facts.requestId}\r\n${facts.forwarded}via: ${via}1.${head.minor} outrigger\r\n`;
   if (facts.deadlineMs !== Number.POSITIVE_INFINITY)
     text += `x-outrigger-deadline: ${Math.floor(facts.deadlineMs)}\r\n`;
   if (facts.trafficClass !== 'normal') text += `x-outrigger-class: ${facts.trafficClass}\r\n`;

@@ -4,6 +4,7 @@
 import type { AttemptRecord } from '../core/decision/decision-record.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { Stalls } from '../core/self/stalls.ts';
+import type { EndpointView } from '../core/snapshot.ts';
 import { Attempt } from './attempt.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import type { UpstreamConnection, UpstreamSink } from './upstream-connection.ts';
@@ -40,8 +41,8 @@ export class HttpAttempt extends Attempt implements UpstreamSink {
   readonly #owner: AttemptOwner;
 
   /** @param stalls  when this process stood still; null where nobody looks */
-  constructor(owner: AttemptOwner, record: AttemptRecord, now: number, stalls: Stalls | null) {
-    super(record.endpoint, now, stalls);
+  constructor(owner: AttemptOwner, endpoint: EndpointView, record: AttemptRecord, now: number, stalls: Stalls | null) {
+    super(endpoint, now, stalls);
     this.#owner = owner;
     this.record = record;
   }

@@ -1,6 +1,6 @@
 // The one access record and the one edge entry of a request, whether it was served, refused or never understood.
 
-import type { DecisionRecord } from '../core/decision/decision-record.ts';
+import type { DecisionRecord, LimitFacts } from '../core/decision/decision-record.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
@@ -25,26 +25,18 @@ export interface RequestEnd {
   readonly retryReason: string | null;
 }
 
-/** What is known once the destination is. Rules may have looked at any field, so a routed request keeps them. */
-export function noteDestination(
+/** What is decided at the gate goes into the record: limits, versions, and how long there is, by whose word. */
+export function noteAdmission(
   record: DecisionRecord,
-  { view, rule }: Destination,
+  limits: LimitFacts,
   { generation, policyVersion }: MeshSnapshot,
-  fields: readonly string[],
+  { policy }: Destination,
+  callerMs: number,
 ): void {
-  record.service = view.service;
-  record.policyVersion = policyVersion;
-  record.generation = generation;
-  record.rule = rule;
-  if (rule !== null) record.fields = fields;
-}
-
-/** How long there is, and who said so: the caller, or the policy where it is stricter. */
-export function noteDeadline(record: DecisionRecord, { policy }: Destination, callerMs: number): void {
   const { requestMs } = policy.timeouts;
   const isPolicy = requestMs > 0 && requestMs <= callerMs;
-  record.deadlineMs = isPolicy ? requestMs : callerMs;
-  record.deadlineFrom = isPolicy ? 'policy' : callerMs === Number.POSITIVE_INFINITY ? 'none' : 'caller';
+  const from = isPolicy ? 'policy' : callerMs === Number.POSITIVE_INFINITY ? 'none' : 'caller';
+  record.admit(limits, policyVersion, generation, isPolicy ? requestMs : callerMs, from);
 }
 
 /** The edge that a request to `destination` counts on, already told of its begin. */
@@ -55,33 +47,33 @@ export function beginEdge(scope: ProxyScope, destination: string): Edge {
 }
 
 /** @param edge  from beginEdge; null for a request that ended before it was known where it wanted to go */
-export function recordEnd(scope: ProxyScope, edge: Edge | null, end: RequestEnd): void {
-  (edge ?? beginEdge(scope, '')).end(end.result, end.status, end.durationMs);
-  scope.accessLog.write({
-    direction: scope.direction,
-    source: sourceOf(scope),
-    destination: end.destination === '' ? UNKNOWN : end.destination,
-    method: end.method,
-    path: end.path,
-    status: end.status,
-    result: end.result,
-    durationMs: end.durationMs,
-    bytesIn: end.bytesIn,
-    bytesOut: end.bytesOut,
-    endpoint: end.endpoint,
-    attempts: end.attempts,
-    requestId: end.requestId,
-    retryReason: end.retryReason,
-  });
+export function endEdge(
+  scope: ProxyScope,
+  edge: Edge | null,
+  result: RequestResult,
+  status: number,
+  durationMs: number,
+): void {
+  (edge ?? beginEdge(scope, '')).end(result, status, durationMs);
+}
+
+/** The one access record; to be made only when the log wants it. */
+export function logEnd(scope: ProxyScope, end: RequestEnd): void {
+  const { destination } = end;
+  const [direction, source] = [scope.direction, sourceOf(scope)];
+  scope.accessLog.write({ ...end, direction, source, destination: destination === '' ? UNKNOWN : destination });
 }
 
 /** A request, or a connection, that was turned away before anything of it was known. */
 export function recordRefusal(scope: ProxyScope, reason: Reason): void {
-  recordEnd(scope, null, {
+  const status = REASON_STATUS[reason] ?? 0;
+  endEdge(scope, null, reason, status, 0);
+  if (!scope.accessLog.wants(reason, status)) return;
+  logEnd(scope, {
     destination: '',
     method: '',
     path: '',
-    status: REASON_STATUS[reason] ?? 0,
+    status,
     result: reason,
     durationMs: 0,
     bytesIn: 0,

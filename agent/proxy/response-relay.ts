@@ -19,8 +19,8 @@ export interface RelayFacts {
   readonly mustClose: boolean;
   readonly direction: Direction;
   readonly destination: Destination;
-  /** `address:port` that answered. */
-  readonly endpoint: string;
+  /** `address:port` that answered, to tell; null to keep it to ourselves. */
+  readonly endpoint: string | null;
   readonly attempts: number;
   /** Id of the decision record to tell, or `''`. */
   readonly why: string;
@@ -43,7 +43,7 @@ export class ResponseRelay {
     this.#down = down;
     this.#connection = connection;
     const isHttp10 = facts.minor === 0;
-    const { policy, responseChanges } = facts.destination;
+    const { responseChanges } = facts.destination;
     const hasUnknownLength = head.framing === BODY_CHUNKED || head.framing === BODY_UNTIL_CLOSE;
     // HTTP/1.0 has no chunks: there a body of unknown length ends with the connection.
     this.#isChunked = hasUnknownLength && !isHttp10;
@@ -54,7 +54,7 @@ export class ResponseRelay {
       connection: this.mustClose ? 'close' : isHttp10 ? 'keep-alive' : '',
       isAgentTrusted: facts.direction === 'outbound',
       changes: responseChanges,
-      endpoint: policy.exposeEndpoint ? facts.endpoint : null,
+      endpoint: facts.endpoint,
       attempts: facts.attempts,
       why: facts.why,
       retry: facts.retry,

@@ -1,8 +1,8 @@
 // One request's place at a service: asks the gate, waits for room as long as the policy lets it, holds the place, and gives it to
 // the next one at the end.
 
-import type { LimitState } from '../core/decision/decision-record.ts';
-import { askGate, callNext, type GateVerdict, limitState } from '../core/limits/gate.ts';
+import type { LimitFacts } from '../core/decision/decision-record.ts';
+import { askGate, callNext, type GateVerdict, limitFacts } from '../core/limits/gate.ts';
 import type { Waiter } from '../core/limits/pending-queue.ts';
 import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import type { ServiceView } from '../core/snapshot.ts';
@@ -45,8 +45,8 @@ export class Turn implements Waiter {
   }
 
   /** How the limits stand, for the record. */
-  limits(now: number): LimitState {
-    return limitState(this.#view, this.#isInbound, now);
+  limits(now: number): LimitFacts {
+    return limitFacts(this.#view, this.#isInbound, now);
   }
 
   ask(now: number): GateVerdict {

@@ -1,17 +1,18 @@
 // From a destination to a response head worth relaying: pick → attempt → judge → again? The only loop of the request path,
 // bounded by attempts, budget and deadline. What became of it goes to the exchange, once.
 
-import { AttemptRecord } from '../core/decision/decision-record.ts';
+import type { AttemptRecord, DecisionRecord } from '../core/decision/decision-record.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
 import type { EndpointView } from '../core/snapshot.ts';
-import type { CallOwner, CallRequest } from './call-request.ts';
+import type { Edge } from '../telemetry/metrics.ts';
+import type { CallOwner } from './call-owner.ts';
 import type { Destination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
 import { composeInformationalHead, composeRequestHead, firstValue } from './headers.ts';
 import { type AttemptOwner, HttpAttempt } from './http-attempt.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
-import { beginTrace, pickBy } from './picks.ts';
+import { pickFor } from './picks.ts';
 import type { RequestBody } from './request-body.ts';
 import { REASON_OF_OUTCOME, SENTENCE_OF_OUTCOME } from './rescue.ts';
 import { Retries } from './retries.ts';
@@ -23,7 +24,8 @@ export class UpstreamCall implements AttemptOwner {
   readonly #down: DownstreamConnection;
   readonly #head: RequestHead;
   readonly #body: RequestBody;
-  readonly #request: CallRequest;
+  readonly #edge: Edge;
+  readonly #record: DecisionRecord;
   readonly #destination: Destination;
   readonly #owner: CallOwner;
   readonly timeouts: Timeouts;
@@ -40,23 +42,24 @@ export class UpstreamCall implements AttemptOwner {
   /** Until the next attempt: after a failure, or beside a slow one. */
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(request: CallRequest, destination: Destination, owner: CallOwner) {
-    const { scope, head, steering } = request;
-    this.#request = request;
-    this.#scope = scope;
-    this.#down = request.down;
-    this.#head = head;
-    this.#body = request.body;
-    this.#destination = destination;
+  constructor(owner: CallOwner, destination: Destination, edge: Edge) {
+    const { scope, head, steering } = owner;
     this.#owner = owner;
-    this.timeouts = new Timeouts(scope.clock, scope.deadlines, request.callerDeadlineAt);
-    this.retries = new Retries(head.method, steering.hasIdempotencyKey, this.timeouts, request.edge);
+    this.#scope = scope;
+    this.#down = owner.down;
+    this.#head = head;
+    this.#body = owner.body;
+    this.#record = owner.record;
+    this.#destination = destination;
+    this.#edge = edge;
+    this.timeouts = new Timeouts(scope.clock, scope.deadlines, owner.callerDeadlineAt);
+    this.retries = new Retries(head.method, steering.hasIdempotencyKey, this.timeouts, edge);
   }
 
   start(now: number): void {
     if (this.#body.isWhole) this.timeouts.arm(this.#destination.policy, now);
     this.#composeHead(now);
-    this.#try(null);
+    this.#try(null, 0, now);
   }
 
   /** There may be room at an endpoint again. */
@@ -66,15 +69,15 @@ export class UpstreamCall implements AttemptOwner {
 
   #composeHead(now: number): void {
     const { view, requestChanges } = this.#destination;
-    const { host } = this.#head;
+    const host = this.#head.host === '' ? view.service : this.#head.host;
     this.#requestText = composeRequestHead(this.#head, {
-      host: host === '' ? view.service : host,
-      requestId: this.#request.requestId,
-      clientAddress: this.#down.address,
+      host,
+      requestId: this.#owner.requestId,
+      forwarded: this.#down.forwardedFor(host),
       changes: requestChanges,
       framing: this.#body.framingOf(this.#head),
       deadlineMs: Math.max(1, this.timeouts.deadlineAt - now - HOP_MARGIN_MS),
-      trafficClass: this.#request.trafficClass,
+      trafficClass: this.#owner.trafficClass,
     });
   }
 
@@ -84,30 +87,30 @@ export class UpstreamCall implements AttemptOwner {
    * @param again     endpoint to use once more on a fresh connection; null to pick one
    * @param waitedMs  back-off before this
    */
-  #try(again: EndpointView | null, waitedMs = 0): void {
+  #try(again: EndpointView | null, waitedMs = 0, now = this.#scope.clock.now()): void {
     const { view } = this.#destination;
-    const { clock, pools, route } = this.#scope;
-    const now = clock.now();
-    const trace = beginTrace(this.#scope, this.#destination, this.retries.tried, now);
-    if (again !== null) trace.way = 'again';
-    const endpoint = again ?? pickBy(this.#scope, this.#destination, trace);
+    const { pools, route } = this.#scope;
+    const record = this.#record.beginAttempt(false, waitedMs);
+    const endpoint = pickFor(this.#scope, this.#destination, record, this.retries.tried, again, now);
     if (endpoint === null) {
+      this.#record.dropAttempt();
       this.#owner.onCallFailed('no_healthy_upstream', `${view.service} has no endpoint`);
       return;
     }
     if (this.#body.isChunked && pools.wantsLength(endpoint, route.kind === 'inbound')) {
+      this.#record.dropAttempt();
       this.#giveLength(endpoint);
       return;
     }
     if (this.retries.attempts > 0) this.#composeHead(now);
-    this.attempt = this.#attemptOf(new AttemptRecord(trace, endpoint, false, waitedMs), now);
+    this.attempt = this.#attemptAt(endpoint, record, now);
     this.#launch(this.attempt, again !== null, now);
   }
 
-  #attemptOf(record: AttemptRecord, now: number): HttpAttempt {
-    this.#request.record.attempts.push(record);
+  #attemptAt(endpoint: EndpointView, record: AttemptRecord, now: number): HttpAttempt {
+    record.endpoint = endpoint;
     this.retries.attempts += 1;
-    return new HttpAttempt(this, record, now, this.#scope.stalls);
+    return new HttpAttempt(this, endpoint, record, now, this.#scope.stalls);
   }
 
   #launch(attempt: HttpAttempt, isFresh: boolean, now: number): void {
@@ -207,12 +210,16 @@ export class UpstreamCall implements AttemptOwner {
     const slow = this.attempt;
     if (slow === null || slow.isEnded || slow.status !== 0) return;
     const now = this.#scope.clock.now();
-    const trace = beginTrace(this.#scope, this.#destination, [...this.retries.tried, slow.endpoint], now);
-    const endpoint = pickBy(this.#scope, this.#destination, trace);
-    if (endpoint === null || endpoint.stats === slow.endpoint.stats) return;
-    if (!this.retries.paysForHedge(this.#destination)) return;
+    const record = this.#record.beginAttempt(true, 0);
+    const tried = [...this.retries.tried, slow.endpoint];
+    const endpoint = pickFor(this.#scope, this.#destination, record, tried, null, now);
+    const isElsewhere = endpoint !== null && endpoint.stats !== slow.endpoint.stats;
+    if (!isElsewhere || !this.retries.paysForHedge(this.#destination)) {
+      this.#record.dropAttempt();
+      return;
+    }
     this.#composeHead(now);
-    this.#hedge = this.#attemptOf(new AttemptRecord(trace, endpoint, true, 0), now);
+    this.#hedge = this.#attemptAt(endpoint, record, now);
     this.#launch(this.#hedge, false, now);
   }
 
@@ -377,11 +384,8 @@ export class UpstreamCall implements AttemptOwner {
     if (attempt.isEnded) return null;
     const { policy, view } = this.#destination;
     const outcome = attempt.outcome(kind, now);
-    const { record } = attempt;
-    record.kind = kind;
-    record.status = outcome.status;
-    record.latencyMs = outcome.latencyMs;
-    this.#request.edge.attempt(kind);
+    attempt.record.close(kind, outcome.status, outcome.latencyMs);
+    this.#edge.attempt(kind);
     if (attempt.end(outcome, policy, now)) this.#scope.mesh.requestSweep(view.service);
     return outcome;
   }

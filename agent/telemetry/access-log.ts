@@ -28,6 +28,8 @@ export interface AccessRecord {
 export type AccessLogMode = 'off' | 'failures' | 'all';
 
 export interface AccessLog {
+  /** Whether such a request is written at all: whoever makes records asks first. */
+  wants(result: RequestResult, status: number): boolean;
   write(record: AccessRecord): void;
 }
 
@@ -50,10 +52,12 @@ const CUT = '…';
 export function createAccessLog(log: Logger, mode: AccessLogMode | AccessLogOptions): AccessLog {
   const { mode: which, isQueryKept = false } = typeof mode === 'string' ? { mode } : mode;
   const child = log.child({ log: 'access' });
+  const wants = (result: RequestResult, status: number): boolean =>
+    which === 'all' || (which === 'failures' && (result !== 'ok' || status >= 500));
   return {
+    wants,
     write(record) {
-      if (which === 'off') return;
-      if (which === 'failures' && record.result === 'ok' && record.status < 500) return;
+      if (!wants(record.result, record.status)) return;
       child.info({
         direction: record.direction,
         source: safeText(record.source),

@@ -1,13 +1,14 @@
 // The decision records of the last requests, and of the last that went wrong. Bounded in number and in what they keep alive;
-// writing costs one store, reading happens when somebody asks.
+// writing costs a few stores side by side, reading happens when somebody asks.
 
-import { DecisionRecord } from '../core/decision/decision-record.ts';
+import { DecisionRecord, type Evicted } from '../core/decision/decision-record.ts';
 import type { HeldView } from '../core/decision/pick-trace.ts';
+import { FLAGS, ID_BYTES, IS_OPEN, NUMBERS, roomFor, SEQUENCE } from '../core/decision/storage.ts';
 import type { ServiceView } from '../core/snapshot.ts';
 
 /** Records of the last requests, whatever became of them. */
 const RECENT = 4096;
-/** Records of requests that failed or took several attempts: they outlive a quiet flood of good ones. */
+/** Records of requests that failed or took several attempts: they outlive a flood of good ones. */
 const ANOMALIES = 1024;
 /** Endpoints in all views that records keep alive: about 20 MB at most. */
 const MAX_HELD_ENDPOINTS = 200_000;
@@ -16,13 +17,14 @@ const ID = /^[0-9a-z]{1,12}-([0-9a-z]{1,11})$/;
 
 export class Decisions {
   readonly #prefix: string;
-  readonly #recent: (DecisionRecord | undefined)[] = new Array(RECENT);
-  readonly #anomalies: (DecisionRecord | undefined)[] = [];
+  /** Records side by side, used in turn: 2.3 MB. */
+  readonly #room = roomFor(RECENT);
+  readonly #evicted: Evicted = new Map();
+  readonly #anomalies: DecisionRecord[] = [];
   #anomalyCount = 0;
   #sequence = 0;
-  readonly #heldOf = new WeakMap<ServiceView, HeldView>();
   /** Oldest first. */
-  #held: HeldView[] = [];
+  readonly #held: HeldView[] = [];
   #heldEndpoints = 0;
 
   /** @param prefix  tells ids of this process from those of others; letters a–z and digits, at most 12 */
@@ -30,32 +32,35 @@ export class Decisions {
     this.#prefix = prefix;
   }
 
-  begin(
-    direction: 'outbound' | 'inbound',
-    head: { readonly method: string; readonly target: string },
-    requestId: string,
-    now: number,
-    epochMs: number,
-  ): DecisionRecord {
+  /** @param now  monotonic ms */
+  begin(now: number): DecisionRecord {
     this.#sequence += 1;
-    return new DecisionRecord(this.#sequence, direction, head, requestId, now, epochMs);
+    const record = new DecisionRecord(this.#room, this.#sequence % RECENT, this.#evicted, this.#sequence);
+    const { numbers, at } = record;
+    // A request that is still under way after 4096 others takes its record along: the slow ones are those people ask about.
+    const isOpen = ((numbers[at + FLAGS] ?? 0) & IS_OPEN) !== 0;
+    if (isOpen) this.#evicted.set(numbers[at + SEQUENCE] ?? 0, record.copy());
+    record.begin(now);
+    return record;
   }
 
-  /** The request is over. */
+  /** The request is over; its record has been told how. */
   keep(record: DecisionRecord): void {
-    this.#recent[record.sequence % RECENT] = record;
-    const isPlain = record.result === 'ok' && record.status < 500 && record.attempts.length < 2;
-    if (isPlain) return;
+    if (record.attemptCount < 2 && record.status < 500 && record.result === 'ok') return;
+    record.detach();
     this.#anomalies[this.#anomalyCount % ANOMALIES] = record;
     this.#anomalyCount += 1;
   }
 
   /** What a record refers to in place of a view, so that old views can be let go. */
   hold(view: ServiceView): HeldView {
-    const known = this.#heldOf.get(view);
-    if (known !== undefined) return known;
-    const held: HeldView = { view };
-    this.#heldOf.set(view, held);
+    const { held } = view;
+    if (held.view === null) this.#list(held, view);
+    return held;
+  }
+
+  #list(held: HeldView, view: ServiceView): void {
+    held.view = view;
     this.#held.push(held);
     this.#heldEndpoints += view.endpoints.length;
     while (this.#heldEndpoints > MAX_HELD_ENDPOINTS && this.#held.length > 1) {
@@ -64,7 +69,6 @@ export class Decisions {
       this.#heldEndpoints -= oldest.view?.endpoints.length ?? 0;
       oldest.view = null;
     }
-    return held;
   }
 
   /** Text that names a record: what `x-outrigger-why` says. */
@@ -72,22 +76,41 @@ export class Decisions {
     return `${this.#prefix}-${sequence.toString(36)}`;
   }
 
-  /** By its id, or the last one with this request id; null when it is unknown or gone. O(records) for request ids. */
+  /** By its id, or the last one with this request id; null when it is unknown or gone. O(records). */
   find(id: string): DecisionRecord | null {
     const digits = id.startsWith(`${this.#prefix}-`) ? ID.exec(id)?.[1] : undefined;
     const sequence = digits === undefined ? -1 : Number.parseInt(digits, 36);
     let found: DecisionRecord | null = null;
-    for (const record of [...this.#anomalies, ...this.#recent]) {
-      if (record === undefined) continue;
+    for (const record of this.#all()) {
       if (record.sequence === sequence) return record;
-      if (record.requestId === id && record.sequence > (found?.sequence ?? -1)) found = record;
+      const isNamed = record.requestId === id.slice(0, ID_BYTES);
+      if (isNamed && record.sequence > (found?.sequence ?? 0)) found = record;
     }
     return found;
   }
 
-  /** Newest first. */
+  /** Newest first, those under way included. */
   recent(count: number, isAnomaly: boolean): DecisionRecord[] {
-    const all = (isAnomaly ? this.#anomalies : this.#recent).filter((record) => record !== undefined);
+    const all = isAnomaly ? [...this.#anomalies] : [...this.#all()];
     return all.sort((a, b) => b.sequence - a.sequence).slice(0, count);
+  }
+
+  /** Each once; copies where the place may become another record's. */
+  *#all(): Generator<DecisionRecord> {
+    const seen = new Set<number>();
+    for (const record of this.#anomalies) {
+      seen.add(record.sequence);
+      yield record;
+    }
+    for (const [sequence, { numbers, refs, texts }] of this.#evicted) {
+      yield new DecisionRecord({ numbers, refs, texts }, 0, null, sequence);
+    }
+    for (let slot = 0; slot < RECENT; slot++) {
+      const sequence = this.#room.numbers[slot * NUMBERS + SEQUENCE] ?? 0;
+      if (sequence === 0 || seen.has(sequence)) continue;
+      const record = new DecisionRecord(this.#room, slot, null, sequence);
+      record.detach();
+      yield record;
+    }
   }
 }

@@ -14,6 +14,7 @@ import { adminRoutes } from '../../agent/admin/routes.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
 import { DecisionRecord } from '../../agent/core/decision/decision-record.ts';
 import { explainDecision } from '../../agent/core/decision/explain.ts';
+import { roomFor } from '../../agent/core/decision/storage.ts';
 import { createEndpointStats } from '../../agent/core/stats.ts';
 import { createServiceStats, createServiceView } from '../../agent/core/view.ts';
 import { DEFAULT_POLICY } from '../../contract/policy/plan.ts';
@@ -56,10 +57,23 @@ function snapshot(): ReturnType<AdminOptions['snapshot']> {
   return { generation: 4, policyVersion: 3, services: new Map([['orders', view]]) };
 }
 
-const EXPLANATION = explainDecision(
-  new DecisionRecord(1, 'outbound', { method: 'GET', target: '/a?b' }, 'r-1', 0, 0),
-  'web-1',
-);
+const RECORD = new DecisionRecord(roomFor(1), 0, null, 1);
+RECORD.begin(0);
+RECORD.end({
+  direction: 'outbound',
+  method: 'GET',
+  target: '/a?b',
+  requestId: 'r-1',
+  service: 'orders',
+  rule: null,
+  fields: null,
+  result: 'no_route',
+  status: 404,
+  message: 'no rule',
+  durationMs: 1,
+  queuedMs: 0,
+});
+const EXPLANATION = explainDecision(RECORD, 'web-1', 0);
 
 function options(over: Partial<AdminOptions> = {}): AdminOptions {
   let level: ReturnType<AdminOptions['log']['level']> = 'info';
@@ -376,7 +390,7 @@ t.test('GET /why tells why a request went where it went, and what it does not kn
     id: 'web-1',
     requestId: 'r-1',
     path: '/a',
-    text: 'GET /a: under way',
+    text: 'GET /a to orders: no_route (no rule) after 0 attempts in 1 ms',
   });
   t.match(await ask(port, '/why/other'), { status: 404, text: /no such decision is kept/ });
   t.same(JSON.parse((await ask(port, '/why?failed=true')).text).decisions[0].id, 'web-1');

@@ -50,7 +50,7 @@ t.test('TCP connections from one address go to one endpoint', async (t) => {
     mesh: { snapshot: rig.snapshot(), requestSweep: () => {} },
     pools: rig.pools,
     metrics: rig.metrics,
-    accessLog: { write: () => {} },
+    accessLog: { wants: () => false, write: () => {} },
     clock: systemClock,
     random: seededRandom(5),
     isDraining: () => false,

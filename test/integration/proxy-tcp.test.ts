@@ -36,7 +36,7 @@ async function startTcp(t: Test, ports: readonly number[], options: Partial<TcpL
     },
     pools: rig.pools,
     metrics: rig.metrics,
-    accessLog: { write: (record) => rig.records.push(record) },
+    accessLog: { wants: () => true, write: (record) => rig.records.push(record) },
     clock: systemClock,
     random: seededRandom(5),
     isDraining: () => false,

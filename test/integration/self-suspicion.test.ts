@@ -110,7 +110,7 @@ t.test('without knowing itself it ejects healthy endpoints', async (t) => {
     mesh,
     pools,
     metrics,
-    accessLog: { write: () => {} },
+    accessLog: { wants: () => false, write: () => {} },
     clock: systemClock,
     random: systemRandom,
     isDraining: () => false,

@@ -72,7 +72,8 @@ t.test(`replay(record) is the recorded endpoint for ${REQUESTS} requests`, async
     }
     const hash = random() < 0.5 ? NO_HASH : mix32(request) >>> 0;
     if (hash !== NO_HASH) hashed++;
-    const trace = new PickTrace({ view }, view, drawSeed(random), now, hash, tried);
+    const trace = new PickTrace();
+    trace.begin({ view }, view, drawSeed(random), now, hash, tried);
     draws.reseed(trace.seed);
     const picked = pickEndpoint(view, now, draws.next, tried, hash, trace);
     recorded.push({ trace, picked });
@@ -114,15 +115,18 @@ t.test('a replay with another measurement comes out otherwise, so the record is 
   });
   const two = createServiceView(plan, endpoints, createServiceStats('svc'));
   const draws = new Draws();
-  const trace = new PickTrace({ view: two }, two, 1, 0, NO_HASH, []);
+  const trace = new PickTrace();
+  trace.begin({ view: two }, two, 1, 0, NO_HASH, []);
   draws.reseed(1);
   const picked = pickEndpoint(two, 0, draws.next, [], NO_HASH, trace);
   t.equal(replayPick(trace, picked), picked);
-  const turned = new PickTrace({ view: two }, two, 1, 0, NO_HASH, []);
-  for (const { endpoint, load } of trace.samples) {
-    const inFlight = endpoint === picked ? 50 : 0;
-    turned.samples.push({ endpoint, load, inFlight, ewmaMs: 0, ewmaAt: -1, penaltyMs: 0, penaltyAt: 0 });
+  const turned = new PickTrace();
+  turned.begin({ view: two }, two, 1, 0, NO_HASH, []);
+  for (const { endpoint, load } of trace.samples()) {
+    endpoint.stats.inFlight = endpoint === picked ? 50 : 0;
+    turned.note(endpoint, load);
   }
   t.not(replayPick(turned, picked), picked);
-  t.equal(replayPick(new PickTrace({ view: null }, two, 1, 0, NO_HASH, []), picked), undefined, 'a view that is gone');
+  turned.begin({ view: null }, two, 1, 0, NO_HASH, []);
+  t.equal(replayPick(turned, picked), undefined, 'a view that is gone');
 });

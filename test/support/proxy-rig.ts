@@ -106,7 +106,7 @@ export async function startRig(
     },
     pools,
     metrics,
-    accessLog: { write: (record) => records.push(record) },
+    accessLog: { wants: () => true, write: (record) => records.push(record) },
     clock: systemClock,
     random: seededRandom(7),
     isDraining: () => false,

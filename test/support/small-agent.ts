@@ -53,7 +53,7 @@ const listener = createProxyListener({
   mesh,
   pools,
   metrics: new Metrics(),
-  accessLog: { write: () => {} },
+  accessLog: { wants: () => false, write: () => {} },
   clock: systemClock,
   random: systemRandom,
   admission: new Admission(readMaxDescriptors()),

@@ -6,7 +6,8 @@ import type { OutcomeKind } from '../outcome.ts';
 import type { RequestResult } from '../reason.ts';
 import type { NoRetryReason, RetryReason } from '../retry/decide.ts';
 import type { EndpointView } from '../snapshot.ts';
-import type { PickTrace } from './pick-trace.ts';
+import { PickTrace } from './pick-trace.ts';
+import * as place from './storage.ts';
 
 /** What was decided after an attempt: a reason to repeat, a reason not to, or none because the answer was taken. */
 export type AfterAttempt =
@@ -19,84 +20,331 @@ export type AfterAttempt =
   | 'length_required'
   | 'waits_for_other';
 
-export class AttemptRecord {
-  readonly trace: PickTrace;
-  readonly endpoint: EndpointView;
-  /** Began beside another attempt that was still under way. */
-  readonly isHedge: boolean;
-  /** ms of back-off before it. */
-  readonly waitedMs: number;
-  kind: OutcomeKind | null = null;
-  status = 0;
-  /** From sending to the head or the failure. */
-  latencyMs = 0;
-  after: AfterAttempt | null = null;
-  /** Retries that the budget held when a retry was asked for; NaN when none was. */
-  budget = Number.NaN;
-
-  constructor(trace: PickTrace, endpoint: EndpointView, isHedge: boolean, waitedMs: number) {
-    this.trace = trace;
-    this.endpoint = endpoint;
-    this.isHedge = isHedge;
-    this.waitedMs = waitedMs;
+/** One attempt and the pick that led to it. */
+export class AttemptRecord extends PickTrace {
+  open(isHedge: boolean, waitedMs: number): void {
+    const { numbers, at, refs, refAt } = this.place;
+    refs[refAt + place.ENDPOINT] = null;
+    refs[refAt + place.KIND] = null;
+    refs[refAt + place.AFTER] = null;
+    numbers[at + place.IS_HEDGE] = isHedge ? 1 : 0;
+    numbers[at + place.WAITED] = waitedMs;
+    numbers[at + place.ATTEMPT_STATUS] = 0;
+    numbers[at + place.LATENCY] = 0;
+    numbers[at + place.BUDGET] = Number.NaN;
   }
-}
 
-/** How the limits stood when the request came. */
-export interface LimitState {
-  readonly inFlight: number;
-  /** Requests in flight that were allowed: the policy's, or the adaptive one's. */
-  readonly limit: number;
-  readonly isAdaptive: boolean;
-  /** Chance of being turned away by admission control, 0 to 1. */
-  readonly rejectProbability: number;
+  close(kind: OutcomeKind, status: number, latencyMs: number): void {
+    this.place.secure();
+    const { numbers, at, refs, refAt } = this.place;
+    refs[refAt + place.KIND] = kind;
+    numbers[at + place.ATTEMPT_STATUS] = status;
+    numbers[at + place.LATENCY] = latencyMs;
+  }
+
+  set endpoint(endpoint: EndpointView | null) {
+    this.setRef(place.ENDPOINT, endpoint);
+  }
+
+  get endpoint(): EndpointView | null {
+    return this.ref(place.ENDPOINT) as EndpointView | null;
+  }
+
+  set after(after: AfterAttempt | null) {
+    this.setRef(place.AFTER, after);
+  }
+
+  get after(): AfterAttempt | null {
+    return this.ref(place.AFTER) as AfterAttempt | null;
+  }
+
+  /** Retries that the budget held when one was asked for; NaN: none was. */
+  set budget(retries: number) {
+    const { numbers, at } = this.place;
+    numbers[at + place.BUDGET] = retries;
+  }
+
+  get budget(): number {
+    return this.number(place.BUDGET);
+  }
+
+  get kind(): OutcomeKind | null {
+    return this.ref(place.KIND) as OutcomeKind | null;
+  }
+
+  get status(): number {
+    return this.number(place.ATTEMPT_STATUS);
+  }
+
+  /** ms to the head or the failure. */
+  get latencyMs(): number {
+    return this.number(place.LATENCY);
+  }
+
+  /** ms of back-off before it. */
+  get waitedMs(): number {
+    return this.number(place.WAITED);
+  }
+
+  /** Began beside another attempt that was still under way. */
+  get isHedge(): boolean {
+    return this.number(place.IS_HEDGE) === 1;
+  }
 }
 
 export type DeadlineSource = 'policy' | 'caller' | 'none';
 
-export class DecisionRecord {
-  readonly sequence: number;
-  readonly requestId: string;
-  /** Monotonic ms, and ms since 1970. */
-  readonly startedAt: number;
-  readonly startedEpochMs: number;
+export interface LimitFacts {
+  readonly inFlight: number;
+  readonly limit: number;
+  readonly isAdaptive: boolean;
+  readonly rejectProbability: number;
+}
+
+/** Records that had to leave their place while their requests were under way, by sequence. */
+export type Evicted = Map<number, place.Place>;
+
+/** What is known at the end of a request. */
+export interface DecisionEnd {
+  readonly direction: 'outbound' | 'inbound';
   readonly method: string;
   readonly target: string;
-  readonly direction: 'outbound' | 'inbound';
-  service = '';
-  policyVersion = 0;
-  generation = 0;
-  rule: RouteRule | null = null;
-  /** Fields of the head, kept only where rules may have looked at them. */
-  fields: readonly string[] | null = null;
-  limits: LimitState | null = null;
-  /** ms in the queue for room. */
-  queuedMs = 0;
-  /** ms that were left at the beginning; Infinity without a deadline. */
-  deadlineMs = Number.POSITIVE_INFINITY;
-  deadlineFrom: DeadlineSource = 'none';
-  /** Oldest first. */
-  readonly attempts: AttemptRecord[] = [];
-  result: RequestResult | null = null;
-  status = 0;
-  durationMs = 0;
+  readonly requestId: string;
+  readonly service: string;
+  readonly rule: RouteRule | null;
+  /** Fields of the head where rules may have looked at them, else null. */
+  readonly fields: readonly string[] | null;
+  readonly result: RequestResult;
+  readonly status: number;
   /** The agent's own words, when it answered itself. */
-  message = '';
+  readonly message: string;
+  readonly durationMs: number;
+  readonly queuedMs: number;
+}
 
-  constructor(
-    sequence: number,
-    direction: 'outbound' | 'inbound',
-    head: { readonly method: string; readonly target: string },
-    requestId: string,
-    startedAt: number,
-    startedEpochMs: number,
-  ) {
+/** A record and its place: attempts write through it, so that moving it moves them. */
+export class DecisionRecord extends place.Place {
+  readonly #evicted: Evicted | null;
+  readonly sequence: number;
+  /** Null: it was never begun by this object, which only reads. */
+  #first: AttemptRecord | null = null;
+  /** Attempts after the first. */
+  #further: AttemptRecord[] | null = null;
+
+  /** @param evicted  where its contents are found when its place has become another's; null for a place of its own */
+  constructor(room: place.Room, slot: number, evicted: Evicted | null, sequence: number) {
+    super(room, slot);
+    this.#evicted = evicted;
     this.sequence = sequence;
-    this.direction = direction;
-    this.method = head.method;
-    this.target = head.target;
-    this.requestId = requestId;
-    this.startedAt = startedAt;
-    this.startedEpochMs = startedEpochMs;
+  }
+
+  /** @param startedAt  monotonic ms */
+  begin(startedAt: number): void {
+    const { numbers, at, refs, refAt } = this;
+    numbers[at + place.SEQUENCE] = this.sequence;
+    numbers[at + place.STARTED] = startedAt;
+    numbers[at + place.FLAGS] = place.IS_OPEN;
+    numbers[at + place.ATTEMPTS] = 0;
+    refs[refAt + place.RESULT] = null;
+  }
+
+  override secure(): void {
+    if (this.#evicted === null || this.numbers[this.at] === this.sequence) return;
+    const moved = this.#evicted.get(this.sequence);
+    if (moved === undefined) return;
+    this.#evicted.delete(this.sequence);
+    this.moveTo(moved);
+  }
+
+  /** Takes everything to a place of its own. */
+  detach(): void {
+    this.secure();
+    this.moveTo(this.copy());
+  }
+
+  /** Says how it ended, all at once: until then only attempts and limits are written. */
+  end(facts: DecisionEnd): void {
+    this.secure();
+    const { numbers, at, refs, refAt, texts, textAt } = this;
+    const flags = (numbers[at + place.FLAGS] ?? 0) & ~place.IS_OPEN;
+    numbers[at + place.FLAGS] = facts.direction === 'inbound' ? flags | place.IS_INBOUND : flags;
+    numbers[at + place.STATUS] = facts.status;
+    numbers[at + place.DURATION] = facts.durationMs;
+    numbers[at + place.QUEUED] = facts.queuedMs;
+    numbers[at + place.TARGET_LENGTH] = place.writeText(texts, textAt, place.TARGET_BYTES, facts.target);
+    const idAt = textAt + place.TARGET_BYTES;
+    numbers[at + place.ID_LENGTH] = place.writeText(texts, idAt, place.ID_BYTES, facts.requestId);
+    refs[refAt + place.METHOD] = facts.method === 'GET' ? 'GET' : facts.method;
+    refs[refAt + place.SERVICE] = facts.service;
+    refs[refAt + place.RULE] = facts.rule;
+    refs[refAt + place.FIELDS] = facts.fields;
+    refs[refAt + place.RESULT] = facts.result;
+    refs[refAt + place.MESSAGE] = facts.message;
+  }
+
+  /** The next attempt. */
+  beginAttempt(isHedge: boolean, waitedMs: number): AttemptRecord {
+    this.secure();
+    const count = this.attemptCount;
+    this.numbers[this.at + place.ATTEMPTS] = count + 1;
+    const attempt = new AttemptRecord(count === 0 ? this : new place.Place(place.roomFor(1), 0));
+    if (count === 0) this.#first = attempt;
+    else {
+      this.#further ??= [];
+      this.#further[count - 1] = attempt;
+    }
+    attempt.open(isHedge, waitedMs);
+    return attempt;
+  }
+
+  /** It came to nothing: there was no endpoint. */
+  dropAttempt(): void {
+    this.numbers[this.at + place.ATTEMPTS] = this.attemptCount - 1;
+  }
+
+  get attemptCount(): number {
+    return this.#number(place.ATTEMPTS);
+  }
+
+  /** Oldest first. */
+  get attempts(): readonly AttemptRecord[] {
+    const count = this.attemptCount;
+    if (count === 0) return [];
+    return [this.#first ?? new AttemptRecord(this), ...(this.#further ?? []).slice(0, count - 1)];
+  }
+
+  /**
+   * How the limits stood: requests in flight, those allowed, the chance of being turned away by admission control; which policy and
+   * snapshot count; and how many ms were left, by whose word.
+   */
+  admit(limits: LimitFacts, policyVersion: number, generation: number, deadlineMs: number, from: DeadlineSource): void {
+    const { numbers, at } = this;
+    numbers[at + place.FLAGS] = place.IS_OPEN | place.HAS_LIMITS | (limits.isAdaptive ? place.IS_ADAPTIVE : 0);
+    numbers[at + place.IN_FLIGHT] = limits.inFlight;
+    numbers[at + place.LIMIT] = limits.limit;
+    numbers[at + place.REJECTING] = limits.rejectProbability;
+    numbers[at + place.POLICY_VERSION] = policyVersion;
+    numbers[at + place.GENERATION] = generation;
+    numbers[at + place.DEADLINE] = deadlineMs;
+    this.refs[this.refAt + place.DEADLINE_FROM] = from;
+  }
+
+  /** The agent's own words, when it answered itself. */
+  get message(): string {
+    return this.#text(place.MESSAGE);
+  }
+
+  /** Cut to its first 32 bytes; empty while the request is under way, like all that is written at its end. */
+  get requestId(): string {
+    const { texts, textAt } = this;
+    return this.#result === null
+      ? ''
+      : place.readText(texts, textAt + place.TARGET_BYTES, this.#number(place.ID_LENGTH));
+  }
+
+  get direction(): 'outbound' | 'inbound' {
+    return this.#has(place.IS_INBOUND) ? 'inbound' : 'outbound';
+  }
+
+  get method(): string {
+    return this.#text(place.METHOD);
+  }
+
+  /** Cut to its first 64 bytes. */
+  get target(): string {
+    const { texts, textAt } = this;
+    return this.#result === null ? '' : place.readText(texts, textAt, this.#number(place.TARGET_LENGTH));
+  }
+
+  get service(): string {
+    return this.#text(place.SERVICE);
+  }
+
+  get policyVersion(): number {
+    return this.#number(place.POLICY_VERSION);
+  }
+
+  get generation(): number {
+    return this.#number(place.GENERATION);
+  }
+
+  get rule(): RouteRule | null {
+    return this.#result === null ? null : (this.#ref(place.RULE) as RouteRule | null);
+  }
+
+  /** Fields of the head, kept only where rules may have looked at them. */
+  get fields(): readonly string[] | null {
+    return this.#result === null ? null : (this.#ref(place.FIELDS) as readonly string[] | null);
+  }
+
+  /** Null while the request is under way. */
+  get result(): RequestResult | null {
+    return this.#result;
+  }
+
+  get status(): number {
+    return this.#number(place.STATUS);
+  }
+
+  /** Monotonic ms. */
+  get startedAt(): number {
+    return this.#number(place.STARTED);
+  }
+
+  get durationMs(): number {
+    return this.#has(place.IS_OPEN) ? 0 : this.#number(place.DURATION);
+  }
+
+  /** ms in the queue for room. */
+  get queuedMs(): number {
+    return this.#has(place.IS_OPEN) ? 0 : this.#number(place.QUEUED);
+  }
+
+  get deadlineMs(): number {
+    return this.hasLimits ? this.#number(place.DEADLINE) : Number.POSITIVE_INFINITY;
+  }
+
+  get deadlineFrom(): DeadlineSource {
+    return this.hasLimits ? (this.#ref(place.DEADLINE_FROM) as DeadlineSource) : 'none';
+  }
+
+  get hasLimits(): boolean {
+    return this.#has(place.HAS_LIMITS);
+  }
+
+  get isAdaptive(): boolean {
+    return this.#has(place.IS_ADAPTIVE);
+  }
+
+  get inFlight(): number {
+    return this.#number(place.IN_FLIGHT);
+  }
+
+  get limit(): number {
+    return this.#number(place.LIMIT);
+  }
+
+  get rejectProbability(): number {
+    return this.#number(place.REJECTING);
+  }
+
+  #number(index: number): number {
+    return this.numbers[this.at + index] ?? 0;
+  }
+
+  #ref(index: number): unknown {
+    return this.refs[this.refAt + index];
+  }
+
+  #text(index: number): string {
+    return this.#result === null ? '' : (this.#ref(index) as string);
+  }
+
+  get #result(): RequestResult | null {
+    return this.#ref(place.RESULT) as RequestResult | null;
+  }
+
+  #has(flag: number): boolean {
+    return (this.#number(place.FLAGS) & flag) !== 0;
   }
 }

@@ -66,12 +66,13 @@ export interface AttemptExplanation {
 /** At most this many endpoints are listed. */
 const MAX_LISTED = 100;
 
-export function explainDecision(record: DecisionRecord, id: string): Explanation {
-  const { limits, direction } = record;
+/** @param epochOffsetMs  what has to be added to monotonic ms to make them ms since 1970 */
+export function explainDecision(record: DecisionRecord, id: string, epochOffsetMs: number): Explanation {
+  const { direction, inFlight, limit, isAdaptive, rejectProbability } = record;
   return {
     id,
     requestId: record.requestId,
-    at: new Date(record.startedEpochMs).toISOString(),
+    at: new Date(Math.round(record.startedAt + epochOffsetMs)).toISOString(),
     direction,
     service: record.service,
     method: record.method,
@@ -83,7 +84,9 @@ export function explainDecision(record: DecisionRecord, id: string): Explanation
     policyVersion: record.policyVersion,
     snapshotGeneration: record.generation,
     rule: record.rule?.name ?? null,
-    limits: limits === null ? null : { ...limits, queuedMs: rounded(record.queuedMs) },
+    limits: record.hasLimits
+      ? { inFlight, limit, isAdaptive, rejectProbability, queuedMs: rounded(record.queuedMs) }
+      : null,
     deadline: {
       ms: Number.isFinite(record.deadlineMs) ? rounded(record.deadlineMs) : null,
       from: record.deadlineFrom,
@@ -93,13 +96,13 @@ export function explainDecision(record: DecisionRecord, id: string): Explanation
 }
 
 function explainAttempt(attempt: AttemptRecord): AttemptExplanation {
-  const { trace, endpoint } = attempt;
-  const { view } = trace.held;
-  const again = replayPick(trace, endpoint);
+  const { endpoint } = attempt;
+  const { view } = attempt.held;
+  const again = replayPick(attempt, endpoint);
   return {
     endpoint: label(endpoint),
     text: attemptSentence(attempt),
-    way: trace.way,
+    way: attempt.way,
     isHedge: attempt.isHedge,
     waitedMs: rounded(attempt.waitedMs),
     outcome: attempt.kind,
@@ -108,15 +111,15 @@ function explainAttempt(attempt: AttemptRecord): AttemptExplanation {
     after: attempt.after,
     afterText: attempt.after === null ? 'it is still under way' : AFTER_TEXT[attempt.after],
     budget: Number.isNaN(attempt.budget) ? null : rounded(attempt.budget),
-    seed: trace.seed,
+    seed: attempt.seed,
     candidates: view?.pickable.length ?? 0,
-    sampled: trace.samples.map(({ endpoint: one, load, inFlight }) => ({
+    sampled: attempt.samples().map(({ endpoint: one, load, inFlight }) => ({
       endpoint: label(one),
       load: rounded(load),
       inFlight,
     })),
-    excluded: view === null ? [] : excludedFrom(view, trace),
-    isReplayable: again === undefined ? null : again?.endpoint.id === endpoint.endpoint.id,
+    excluded: view === null ? [] : excludedFrom(view, attempt),
+    isReplayable: again === undefined ? null : again?.endpoint.id === endpoint?.endpoint.id,
   };
 }
 
@@ -187,18 +190,20 @@ function sentence(record: DecisionRecord): string {
   return `${what}: ${record.result}${record.message === '' ? '' : ` (${record.message})`} after ${count} ${time}`;
 }
 
-function attemptSentence({ trace, endpoint, kind, status, latencyMs, isHedge }: AttemptRecord): string {
-  const why = WAY_TEXT[trace.way](trace, endpoint);
+function attemptSentence(attempt: AttemptRecord): string {
+  const { endpoint, kind, status, latencyMs, isHedge } = attempt;
+  const why = WAY_TEXT[attempt.way](attempt, endpoint);
   const what =
     kind === null ? 'under way' : kind === 'response' ? `answered ${status} in ${rounded(latencyMs)} ms` : kind;
   return `${isHedge ? 'second copy: ' : ''}${label(endpoint)} ${why}; ${what}`;
 }
 
-const WAY_TEXT: Readonly<Record<PickTrace['way'], (trace: PickTrace, endpoint: EndpointView) => string>> = {
+const WAY_TEXT: Readonly<Record<PickTrace['way'], (trace: PickTrace, endpoint: EndpointView | null) => string>> = {
   probe: () => 'was owed a probe after its ejection',
   only: () => 'was the only one',
   again: () => 'was asked again on a fresh connection',
-  balancer: ({ samples }, endpoint) => {
+  balancer: (trace, endpoint) => {
+    const samples = trace.samples();
     const own = samples.find((sample) => sample.endpoint === endpoint);
     const others = samples.filter((sample) => sample.endpoint !== endpoint);
     if (own === undefined || others.length === 0) return 'was next by the balancer';
@@ -207,8 +212,9 @@ const WAY_TEXT: Readonly<Record<PickTrace['way'], (trace: PickTrace, endpoint: E
   },
 };
 
-function label({ endpoint }: EndpointView): string {
-  return formatHostPort({ host: endpoint.address, port: endpoint.port });
+function label(view: EndpointView | null): string {
+  if (view === null) return 'nobody';
+  return formatHostPort({ host: view.endpoint.address, port: view.endpoint.port });
 }
 
 function withoutQuery(target: string): string {

@@ -15,7 +15,7 @@ export function replayPick(trace: PickTrace, chosen: EndpointView | null): Endpo
   if (view === null) return undefined;
   if (trace.way === 'again') return chosen;
   const former = new Map<EndpointView, EndpointView>();
-  for (const sample of trace.samples) {
+  for (const sample of trace.samples()) {
     const { inFlight, ewmaMs, ewmaAt, penaltyMs, penaltyAt, endpoint } = sample;
     const stats = { ...endpoint.stats, inFlight, ewmaMs, ewmaAt, penaltyMs, penaltyAt };
     former.set(endpoint, { endpoint: endpoint.endpoint, stats });

@@ -3,7 +3,7 @@
 
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Random } from '../../clock.ts';
-import type { LimitState } from '../decision/decision-record.ts';
+import type { LimitFacts } from '../decision/decision-record.ts';
 import type { Reason } from '../reason.ts';
 import type { ServiceStats, ServiceView } from '../snapshot.ts';
 import { limitOfClass, type TrafficClass } from './traffic-class.ts';
@@ -63,14 +63,13 @@ export function limitOf(policy: EffectivePolicy, stats: ServiceStats, isInbound:
     : maxConcurrentRequests;
 }
 
-/** For the decision record; nothing is taken. */
-export function limitState({ policy, stats }: ServiceView, isInbound: boolean, now: number): LimitState {
-  const isAdaptive = isInbound && policy.limits.adaptiveConcurrency.isEnabled;
+/** How the limits stand, for the decision record; nothing is taken. */
+export function limitFacts({ policy, stats }: ServiceView, isInbound: boolean, now: number): LimitFacts {
   const isControlled = policy.admissionControl.isEnabled && !isInbound;
   return {
     inFlight: stats.inFlight,
     limit: limitOf(policy, stats, isInbound),
-    isAdaptive,
+    isAdaptive: isInbound && policy.limits.adaptiveConcurrency.isEnabled,
     rejectProbability: isControlled ? stats.admission.rejectProbability(now) : 0,
   };
 }

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { REASON_STATUS, type Reason } from '../../../../agent/core/reason.ts';
-import { applyChanges, composeRequestHead } from '../../../../agent/proxy/headers.ts';
+import { applyChanges, composeRequestHead, forwardedLines } from '../../../../agent/proxy/headers.ts';
 import { BODY_NONE } from '../../../../agent/proxy/http1/framing.ts';
 import { composeRescue } from '../../../../agent/proxy/rescue.ts';
 import { get, judge } from '../../../support/judge-request.ts';
@@ -16,7 +16,7 @@ function parsed(input: string) {
 const FACTS = {
   host: 'a',
   requestId: 'r',
-  clientAddress: '10.0.0.9',
+  forwarded: forwardedLines('10.0.0.9', 'a'),
   changes: null,
   framing: BODY_NONE,
   deadlineMs: Number.POSITIVE_INFINITY,
