@@ -125,7 +125,7 @@ export function createAgent(options: AgentOptions): Agent {
       : createRegistration({ service: config.service, life, client: consul, clock, random, onEvent });
 
   // Control plane: policies in, verdicts and reports out.
-  const controlPlane = config.controlPlane === null ? null : createControlPlaneClient(config.controlPlane);
+  const controlPlane = config.controlPlane === null ? null : createControlPlaneClient(config.controlPlane, random);
   const stream = createPolicyStream({
     client: controlPlane,
     agentId: config.service.id,

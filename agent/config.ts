@@ -52,7 +52,8 @@ export interface AgentConfig {
   } | null;
   /** Null: `controlPlane: false`. At most one of token and tokenFile. */
   readonly controlPlane: {
-    readonly url: string;
+    /** All replicas, none twice. */
+    readonly urls: readonly string[];
     readonly token: string | null;
     readonly tokenFile: string | null;
   } | null;
@@ -146,8 +147,8 @@ function consulOf(consul: NonNullable<AgentConfigFile['consul']>): AgentConfig['
 
 function controlPlaneOf(controlPlane: NonNullable<AgentConfigFile['controlPlane']>): AgentConfig['controlPlane'] {
   if (controlPlane === false) return null;
-  const { url = 'http://127.0.0.1:9700', token = null, tokenFile = null } = controlPlane;
-  return { url: withoutSlash(url), token, tokenFile };
+  const { url = 'http://127.0.0.1:9700', replicas = [], token = null, tokenFile = null } = controlPlane;
+  return { urls: [...new Set([url, ...replicas].map(withoutSlash))], token, tokenFile };
 }
 
 function withoutSlash(url: string): string {

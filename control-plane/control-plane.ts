@@ -71,8 +71,9 @@ async function run({
   };
   try {
     const onNotice = (text: string): void => log.warn(text);
-    const store = await openStore(config.store, { clock, random: Math.random, onNotice });
+    const { store, leadership } = await openStore(config.store, { clock, random: Math.random, onNotice });
     closers.push(() => store.close());
+    closers.push(() => leadership.stop());
     const { hub, api } = await join(store, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     const registryUrl =
@@ -157,6 +158,8 @@ async function join(
     hub.publish(pushSetOf(set));
     tell('policy', 'policy_changed', `Policy version ${set.version} is in force.`, null);
   });
+  // What another replica wrote between the first reading and the listening.
+  hub.publish(pushSetOf(await store.list()));
   const sweeper = setInterval(() => {
     for (const agentId of ledger.sweep(clock.now())) fleet.forget(agentId);
   }, SWEEP_EVERY_MS);

@@ -1,12 +1,15 @@
 // One place that speaks HTTP to the control plane: bearer token attached and re-read, every wait cut off by a signal and a
-// deadline, every fault a value. It does not know what is said.
+// deadline, every fault a value. Of several replicas it speaks to one, and to the next once a stream ended. It does not know
+// what is said.
 
 import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Random } from '../clock.ts';
 
 export interface ControlPlaneAccess {
-  readonly url: string;
+  /** At least one. */
+  readonly urls: readonly string[];
   readonly token: string | null;
   /** Re-read before every call. Wins over `token`. */
   readonly tokenFile: string | null;
@@ -20,7 +23,8 @@ export interface ControlPlaneClient {
   post(path: string, body: unknown, signal: AbortSignal, timeoutMs: number): Promise<Fault>;
   /**
    * Opens a stream and hands over each chunk until it ends; resolves with why it ended, never rejects.
-   * `idleMs` without a byte, the head included, ends it.
+   * `idleMs` without a byte, the head included, ends it. However it ends, what follows goes to the next replica: verdicts
+   * and reports belong where the stream is, because only that replica knows what it sent.
    */
   stream(call: StreamCall): Promise<string>;
   close(): void;
@@ -37,12 +41,16 @@ export interface StreamCall {
   onChunk(chunk: Uint8Array): Fault;
 }
 
-export function createControlPlaneClient(access: ControlPlaneAccess): ControlPlaneClient {
-  const base = new URL(access.url);
-  const isTls = base.protocol === 'https:';
-  const request = isTls ? httpsRequest : httpRequest;
-  const agent = isTls ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const urlOf = (path: string): URL => new URL(base.pathname.replace(/\/$/, '') + path, base);
+/** @param random  chooses the replica to begin with, so that agents spread over all of them */
+export function createControlPlaneClient(access: ControlPlaneAccess, random: Random): ControlPlaneClient {
+  const bases = access.urls.map((url) => new URL(url));
+  const agents = { 'http:': new HttpAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+  let turn = Math.floor(random() * bases.length);
+  const urlOf = (path: string): URL => {
+    const base = bases[turn % bases.length];
+    if (base === undefined) throw new Error('there must be one control plane at least');
+    return new URL(base.pathname.replace(/\/$/, '') + path, base);
+  };
 
   async function authorization(): Promise<Record<string, string>> {
     const token = access.tokenFile === null ? access.token : (await readFile(access.tokenFile, 'utf8')).trim();
@@ -58,8 +66,10 @@ export function createControlPlaneClient(access: ControlPlaneAccess): ControlPla
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(text),
       };
+      const url = urlOf(path);
+      const agent = url.protocol === 'https:' ? agents['https:'] : agents['http:'];
       const options: RequestOptions = { method: 'POST', agent, headers, signal: AbortSignal.any([signal, deadline]) };
-      const answer = await open(request, urlOf(path), options, text);
+      const answer = await open(url, options, text);
       const said = await readShort(answer);
       const status = answer.statusCode ?? 0;
       return status >= 200 && status < 300 ? null : `the control plane answered ${status}: ${said}`;
@@ -87,7 +97,7 @@ export function createControlPlaneClient(access: ControlPlaneAccess): ControlPla
         headers,
         signal: AbortSignal.any([call.signal, idle.signal]),
       };
-      const answer = await open(request, url, options, null);
+      const answer = await open(url, options, null);
       if (answer.statusCode !== 200)
         return `the control plane answered ${answer.statusCode}: ${await readShort(answer)}`;
       if (!/^text\/event-stream\b/.test(answer.headers['content-type'] ?? '')) {
@@ -105,18 +115,19 @@ export function createControlPlaneClient(access: ControlPlaneAccess): ControlPla
       return idle.signal.aborted ? `nothing heard for ${Math.round(call.idleMs / 1000)} s` : explain(error);
     } finally {
       clearTimeout(timer);
+      turn = (turn + 1) % bases.length;
     }
   }
 
-  return { post, stream, close: () => agent.destroy() };
+  function close(): void {
+    for (const agent of Object.values(agents)) agent.destroy();
+  }
+
+  return { post, stream, close };
 }
 
-function open(
-  request: typeof httpRequest,
-  url: URL,
-  options: RequestOptions,
-  body: string | null,
-): Promise<IncomingMessage> {
+function open(url: URL, options: RequestOptions, body: string | null): Promise<IncomingMessage> {
+  const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, resolve);
     outgoing.on('error', reject);

@@ -183,6 +183,17 @@ export const AgentConfigSchema = Type.Object(
           url: Type.Optional(
             checked('url', { means: 'API of the control plane.' }, { default: 'http://127.0.0.1:9700' }),
           ),
+          replicas: Type.Optional(
+            Type.Array(checked('url', { means: 'API of a replica.' }), {
+              maxItems: 16,
+              uniqueItems: true,
+              default: [],
+              ...notes({
+                means:
+                  'Further control planes with the same store. The agent begins with any of them and goes to the next when its stream ends.',
+              }),
+            }),
+          ),
           token: token('the control plane'),
           tokenFile: optionalText('File with the token for the control plane.'),
         },

@@ -1,22 +1,44 @@
-// Which store the configuration asks for.
+// Which store the configuration asks for, and who leads among those that share it.
 
+import { hostname } from 'node:os';
 import type { StoreConfig } from '../config.ts';
 import type { Clock } from '../core/clock.ts';
 import { ConsulKv } from './consul-kv.ts';
 import { createConsulStore } from './consul-store.ts';
+import { createConsulLeadership, createLoneLeadership, type Leadership } from './leader.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 import type { Store } from './store.ts';
+
+export interface OpenStore {
+  readonly store: Store;
+  readonly leadership: Leadership;
+}
+
+export interface OpenStoreOptions {
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Told in a sentence what an operator must know. */
+  readonly onNotice: (text: string) => void;
+}
 
 /** @throws StoreError when there is none to be had; then the control plane must not start */
 export async function openStore(
   config: StoreConfig,
-  { clock, random, onNotice }: { clock: Clock; random: () => number; onNotice: (text: string) => void },
-): Promise<Store> {
+  { clock, random, onNotice }: OpenStoreOptions,
+): Promise<OpenStore> {
   const epochMs = (): number => clock.epochMs();
-  if (config.kind === 'sqlite') return createSqliteStore({ path: config.path, epochMs });
+  if (config.kind === 'sqlite') {
+    return { store: createSqliteStore({ path: config.path, epochMs }), leadership: createLoneLeadership() };
+  }
   const kv = await ConsulKv.open(config);
   try {
-    return await createConsulStore({ kv, prefix: config.prefix, epochMs, now: () => clock.now(), random, onNotice });
+    const { prefix } = config;
+    const now = (): number => clock.now();
+    const store = await createConsulStore({ kv, prefix, epochMs, now, random, onNotice });
+    const name = `${hostname()}:${process.pid}`;
+    // A client of its own, because each is closed by its owner.
+    const lockKv = await ConsulKv.open(config);
+    return { store, leadership: createConsulLeadership({ kv: lockKv, key: `${prefix}leader`, name, now, random }) };
   } catch (error) {
     kv.close();
     throw error;

@@ -24,14 +24,20 @@ interface World {
 function createWorld(
   t: Teardown,
   controlPlane: ScriptedControlPlane | null,
-  options: Partial<PolicyStreamOptions> & { stateDir?: string; tokenFile?: string } = {},
+  options: Partial<PolicyStreamOptions> & {
+    stateDir?: string;
+    tokenFile?: string;
+    replica?: ScriptedControlPlane;
+  } = {},
 ): World {
   const applied: PolicyPush[] = [];
   const events: MeshEvent[] = [];
   let appliedVersion = 0;
-  const { stateDir = temporaryFolder(t), tokenFile = null, ...rest } = options;
-  const access = { url: controlPlane?.url ?? '', token: 'agent-token', tokenFile };
-  const client = controlPlane === null ? null : createControlPlaneClient(access);
+  const { stateDir = temporaryFolder(t), tokenFile = null, replica, ...rest } = options;
+  const urls = [controlPlane, replica ?? null].flatMap((one) => one?.url ?? []);
+  // Chance 0: the first replica is the one to begin with.
+  const client =
+    urls.length === 0 ? null : createControlPlaneClient({ urls, token: 'agent-token', tokenFile }, () => 0);
   const onEvent = (event: MeshEvent): void => void events.push(event);
   const stream = createPolicyStream({
     life: 'first',
@@ -274,3 +280,27 @@ t.test('a control plane that closes every stream after its first words is backed
   t.ok(heard >= 3, `${heard} streams`);
   t.ok(heard <= 13, `${heard} streams in 1.5 s, where a back-off that began anew each time would open 50`);
 });
+
+t.test(
+  'an agent goes to the next replica when its stream ends, verdicts too, and round to the first again',
+  async (t) => {
+    const first = await new ScriptedControlPlane().start(t);
+    const second = await new ScriptedControlPlane().start(t);
+    const { stream } = createWorld(t, first, { replica: second });
+    stream.start();
+    await until(() => first.streams.length === 1, 2_000);
+    first.push(1);
+    await until(() => first.acks.length === 1, 2_000);
+    first.streamStatus = 503;
+    first.hangUp();
+    await until(() => second.streams.length === 1, 5_000);
+    second.push(1);
+    await until(() => second.acks.length === 1, 2_000);
+    t.equal(first.acks.length, 1, 'what the second sent is answered there');
+    t.same(stream.status().isConnected, true);
+    second.streamStatus = 503;
+    first.streamStatus = 200;
+    second.hangUp();
+    await until(() => first.streams.length === 2, 5_000);
+  },
+);

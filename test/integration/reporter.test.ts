@@ -13,7 +13,7 @@ function createReports(
   controlPlane: ScriptedControlPlane,
   intervalMs: number,
 ): { reporter: Reporter; events: MeshEvent[] } {
-  const client = createControlPlaneClient({ url: controlPlane.url, token: null, tokenFile: null });
+  const client = createControlPlaneClient({ urls: [controlPlane.url], token: null, tokenFile: null }, systemRandom);
   const events: MeshEvent[] = [];
   let sequence = 0;
   const reporter = createReporter({
@@ -100,7 +100,7 @@ t.test('a control plane that is gone or silent costs one report at a time, and n
 
 t.test('a report that cannot be made is one that failed; the next ones go on', async (t) => {
   const controlPlane = await new ScriptedControlPlane().start(t);
-  const client = createControlPlaneClient({ url: controlPlane.url, token: null, tokenFile: null });
+  const client = createControlPlaneClient({ urls: [controlPlane.url], token: null, tokenFile: null }, systemRandom);
   let calls = 0;
   const reporter = createReporter({
     client,

@@ -40,7 +40,7 @@ t.test('a name is enough, and the defaults are those of the design', async (t) =
       },
       upstreams: [],
       consul: { url: 'http://127.0.0.1:8500', token: null, tokenFile: null, datacenter: null },
-      controlPlane: { url: 'http://127.0.0.1:9700', token: null, tokenFile: null },
+      controlPlane: { urls: ['http://127.0.0.1:9700'], token: null, tokenFile: null },
       policies: null,
       stateDir: './state',
       log: { level: 'info', access: 'failures' },
@@ -203,4 +203,18 @@ t.test('files that cannot be read, are no YAML, or are two', async (t) => {
   t.same(problemsOf('service: { name: a }\n---\nservice: { name: b }'), ['OTR_DUPLICATE  agent.yaml:3:1']);
   t.same(problemsOf('- a'), ['OTR_TYPE  agent.yaml:1:1']);
   t.same(problemsOf('service: { name: a, meta: { __proto__: x } }').length, 1);
+});
+
+t.test('replicas of the control plane, from a file or between commas', async (t) => {
+  const urls = ['http://cp-1:9700', 'http://cp-2:9700', 'http://cp-3:9700'];
+  const file =
+    'service: { name: web }\ncontrolPlane: { url: http://cp-1:9700, replicas: [http://cp-2:9700/, http://cp-3:9700] }\n';
+  const fromFile = loadAgentConfig({ file: 'a.yaml', env: {}, readFile: () => file });
+  t.match(fromFile, { ok: true, value: { controlPlane: { urls } } });
+  const env = {
+    OUTRIGGER_SERVICE_NAME: 'web',
+    OUTRIGGER_CONTROL_PLANE_URL: 'http://cp-1:9700',
+    OUTRIGGER_CONTROL_PLANE_REPLICAS: 'http://cp-2:9700,http://cp-3:9700,http://cp-1:9700',
+  };
+  t.match(loadAgentConfig({ env, readFile: () => '' }), { ok: true, value: { controlPlane: { urls } } });
 });
