@@ -27,11 +27,12 @@ export interface ControlPlaneConfig {
   /** Null: `registry: false`, with a real Consul. */
   readonly registry: { readonly listen: HostPort } | null;
   /** Never null when `listen` is not loopback. */
-  readonly auth: { readonly tokensFile: string } | null;
+  readonly auth: { readonly tokensFile?: string; readonly bootstrapToken?: string } | null;
   readonly log: { readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' };
 }
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ['someToken', (value) => someToken(value as NonNullable<ControlPlaneConfigFile['auth']>)],
   ['authOffLoopback', (value) => authOffLoopback(value as ControlPlaneConfigFile)],
   ['oneStore', (value) => oneStore(value as NonNullable<ControlPlaneConfigFile['store']>)],
   ['oneToken', (value) => oneToken(value as { token?: string; tokenFile?: string })],
@@ -57,7 +58,7 @@ function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
     listen: address(listen ?? '127.0.0.1:9700'),
     store: storeOf(store ?? {}),
     registry: registry === false ? null : { listen: address(registry.listen ?? '127.0.0.1:8500') },
-    auth: auth === undefined ? null : { tokensFile: auth.tokensFile },
+    auth: auth ?? null,
     log: { level: log?.level ?? 'info' },
   };
 }
@@ -91,8 +92,8 @@ function authOffLoopback({ listen, auth }: ControlPlaneConfigFile): Problem[] {
     {
       code: 'OTR_INCONSISTENT',
       path: 'listen',
-      message: `must be a loopback address as long as auth.tokensFile is not there, found ${listen}`,
-      hint: 'add auth: { tokensFile: … }: whoever reaches the API rules the mesh',
+      message: `must be a loopback address as long as there is no auth, found ${listen}`,
+      hint: 'set OUTRIGGER_AUTH_BOOTSTRAP_TOKEN or auth.tokensFile: whoever reaches the API rules the mesh',
     },
   ];
 }
@@ -105,6 +106,15 @@ function oneStore({ sqlite, consul }: NonNullable<ControlPlaneConfigFile['store'
 function oneToken({ token, tokenFile }: { token?: string; tokenFile?: string }): Problem[] {
   if (token === undefined || tokenFile === undefined) return [];
   return [{ code: 'OTR_INCONSISTENT', path: 'tokenFile', message: 'must not be there beside token' }];
+}
+
+/** Authentication without a first token would let nobody in, the one who could make a token included. */
+function someToken({ tokensFile, bootstrapToken }: NonNullable<ControlPlaneConfigFile['auth']>): Problem[] {
+  if (tokensFile !== undefined || bootstrapToken !== undefined) return [];
+  const message = 'must have one of tokensFile and bootstrapToken';
+  return [
+    { code: 'OTR_MISSING', path: '', message, hint: 'set OUTRIGGER_AUTH_BOOTSTRAP_TOKEN=$(openssl rand -hex 32)' },
+  ];
 }
 
 function registryApart(file: ControlPlaneConfigFile): Problem[] {

@@ -3,14 +3,17 @@
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import { type Api, createApi } from './api/api.ts';
+import type { RouteEntry } from './api/auth.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { Fleet } from './core/fleet.ts';
 import { Ledger } from './core/ledger.ts';
+import { documentsFor } from './core/scope.ts';
 import { Signal } from './core/signal.ts';
 import { Hub, type PushSet } from './push/hub.ts';
 import { createRegistry } from './registry/registry.ts';
-import { openStore } from './store/open-store.ts';
+import type { AccessStore } from './store/access-store.ts';
+import { openAccessStore, openStore } from './store/open-store.ts';
 import type { PolicySet, Store } from './store/store.ts';
 
 export interface ControlPlaneOptions {
@@ -21,9 +24,16 @@ export interface ControlPlaneOptions {
   readonly requestTimeoutMs?: number;
 }
 
+export interface Started {
+  readonly url: string;
+  readonly registryUrl: string | null;
+  /** Every method of every path of the API, with who may call it. */
+  readonly routes: readonly RouteEntry[];
+}
+
 export interface ControlPlane {
   /** Settles once the API (and the registry) accept connections. A second call answers the same. */
-  start(): Promise<{ readonly url: string; readonly registryUrl: string | null }>;
+  start(): Promise<Started>;
   /** Ends streams at once, lets requests finish until the deadline (5 s). A second call waits for the first. */
   stop(deadlineMs?: number): Promise<void>;
 }
@@ -39,8 +49,8 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   return {
     start: async () => {
       running ??= run(options);
-      const { url, registryUrl } = await running;
-      return { url, registryUrl };
+      const { url, registryUrl, routes } = await running;
+      return { url, registryUrl, routes };
     },
     stop: async (deadlineMs = DEFAULT_DEADLINE_MS) => {
       if (running === null) return;
@@ -52,9 +62,7 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   };
 }
 
-interface Running {
-  readonly url: string;
-  readonly registryUrl: string | null;
+interface Running extends Started {
   readonly stop: () => Promise<void>;
 }
 
@@ -74,12 +82,14 @@ async function run({
     const { store, leadership } = await openStore(config.store, { clock, random: Math.random, onNotice });
     closers.push(() => store.close());
     closers.push(() => leadership.stop());
-    const { hub, api } = await join(store, { config, log, clock, requestTimeoutMs }, closers);
+    const access = await openAccessStore(config.store, { clock, random: Math.random });
+    closers.push(() => access.close());
+    const { hub, api } = await join(store, access, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     const registryUrl =
       config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
     log.info({ url, registryUrl, version: hub.version }, 'control plane is ready');
-    return { url, registryUrl, stop };
+    return { url, registryUrl, routes: api.routes, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -95,6 +105,7 @@ interface Setting {
 
 async function join(
   store: Store,
+  access: AccessStore,
   { config, log, clock, requestTimeoutMs }: Setting,
   closers: (() => Promise<void>)[],
 ): Promise<{ hub: Hub; api: Api }> {
@@ -108,6 +119,7 @@ async function join(
     initial: pushSetOf(await store.list()),
     createNonce: () => randomBytes(9).toString('base64url'),
     now: () => clock.now(),
+    select: documentsFor,
     events: {
       connected: (agentId) => {
         ledger.connected(agentId, clock.now());
@@ -127,6 +139,7 @@ async function join(
   });
   const api: Api = await createApi({
     store,
+    access,
     ledger,
     fleet,
     verdicts,
@@ -134,9 +147,9 @@ async function join(
     log,
     softwareVersion: SOFTWARE_VERSION,
     requestTimeoutMs,
-    tokensFile: config.auth?.tokensFile ?? null,
+    auth: config.auth,
     policyVersion: () => hub.version,
-    connectAgent: (agentId, life, response) => hub.connect(agentId, life, response),
+    connectAgent: (stream) => hub.connect(stream),
     streams: () => hub.size,
     onAhead: (agentId, appliedVersion) => {
       const here = `while this store is at version ${hub.version}`;

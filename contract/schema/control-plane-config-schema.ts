@@ -76,9 +76,21 @@ export const ControlPlaneConfigSchema = Type.Object(
     auth: Type.Optional(
       Type.Object(
         {
-          tokensFile: path('File with the tokens of operators and agents; required as soon as listen is not loopback.'),
+          tokensFile: Type.Optional(
+            path('File with tokens of operators and agents. Off loopback this or bootstrapToken is required.'),
+          ),
+          bootstrapToken: Type.Optional(
+            Type.String({
+              minLength: 32,
+              maxLength: 512,
+              pattern: '^[!-~]+$',
+              ...notes({
+                means: 'Secret of an admin, to make the first tokens with. Best set by its variable, not in the file.',
+              }),
+            }),
+          ),
         },
-        CLOSED,
+        { ...CLOSED, 'x-rules': ['someToken'] },
       ),
     ),
     log: Type.Optional(

@@ -1,8 +1,9 @@
 // The agents' side of the API: policy stream, verdicts, reports; and what operators see of agents.
 
 import type { ServerResponse } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
+import { isServiceName } from '#contract/names.ts';
 import { agentView, agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
@@ -13,17 +14,29 @@ import { invalid } from './policy-text.ts';
 import { ApiError } from './problem.ts';
 import { agentParams, reportSchema, verdictSchema } from './report-schemas.ts';
 
+/** A policy stream that an agent asks for. */
+export interface AgentStream {
+  readonly agentId: string;
+  /** Names the agent's process. */
+  readonly life: string;
+  /** The service that it stands beside; null: whoever did not say gets every document. */
+  readonly service: string | null;
+  readonly response: ServerResponse;
+}
+
 export interface AgentRoutesOptions {
   readonly ledger: Ledger;
   readonly fleet: Fleet;
   readonly clock: Clock;
   readonly verdicts: Signal;
   /** Takes the response over as the agent's policy stream. */
-  readonly connectAgent: (agentId: string, life: string, response: ServerResponse) => void;
+  readonly connectAgent: (stream: AgentStream) => void;
   /** Version in force. */
   readonly policyVersion: () => number;
   /** Told when an agent says that it has a newer version than the store, once per version. */
   readonly onAhead: (agentId: string, appliedVersion: number) => void;
+  /** Told of each report and the address of the peer that sent it. */
+  readonly onReport: (agentId: string, address: string) => void;
   /** Told of each verdict that counted. */
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** Told of each verdict that was too late. */
@@ -40,7 +53,7 @@ interface WithId {
 export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOptions): Promise<void> {
   const { ledger, fleet, clock } = options;
   const readers = { config: { access: ['viewer'] as const } };
-  const agents = { config: { access: ['agent'] as const } };
+  const agents = { config: { access: ['agent'] as const, audit: 'off' as const } };
 
   app.get('/v1/agents', { ...readers, schema: { summary: 'All agents', tags: ['agents'] } }, async () => ({
     agents: agentViews(ledger, fleet, clock),
@@ -56,7 +69,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     },
   );
 
-  app.get<WithId & { Querystring: { readonly life?: string | readonly string[] } }>(
+  app.get<WithId & { Querystring: { readonly life?: unknown; readonly service?: unknown } }>(
     '/v1/agents/:id/stream',
     // HEAD would take the agent's stream over and be unable to read it.
     {
@@ -65,11 +78,14 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       schema: { summary: 'Policy stream (server-sent events)', tags: ['agents'], params: agentParams },
     },
     async (request, reply) => {
-      admit(ledger, request.params.id);
-      refuseForeignAgent(request, request.params.id);
+      const { id } = request.params;
+      const { life, service: named } = request.query;
+      const service = typeof named === 'string' && isServiceName(named) ? named.toLowerCase() : null;
+      refuseForeignAgent(request, id, service);
+      refuseOtherService(request, fleet, id, service);
+      admit(ledger, id);
       reply.hijack();
-      const { life } = request.query;
-      options.connectAgent(request.params.id, typeof life === 'string' ? life : '', reply.raw);
+      options.connectAgent({ agentId: id, life: typeof life === 'string' ? life : '', service, response: reply.raw });
     },
   );
 
@@ -77,6 +93,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     '/v1/agents/:id/acks',
     { ...agents, schema: { summary: 'Verdict on a push', tags: ['agents'], params: agentParams, body: verdictSchema } },
     async (request, reply) => {
+      // The nonce proves that whoever answers read the stream, for which the service was judged.
       refuseForeignAgent(request, request.params.id);
       takeVerdict(request.params.id, request.body, options);
       return reply.code(204).send();
@@ -92,7 +109,9 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     },
     async (request, reply) => {
       const { id } = request.params;
-      refuseForeignAgent(request, id);
+      const { service } = request.body;
+      refuseForeignAgent(request, id, service);
+      refuseOtherService(request, fleet, id, service);
       admit(ledger, id);
       refuseForeignAdmin(request.body.adminUrl);
       const { appliedVersion } = request.body.policy;
@@ -100,6 +119,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       ledger.reported(id, appliedVersion, clock.now());
       if (isNews && appliedVersion > options.policyVersion()) options.onAhead(id, appliedVersion);
       fleet.record(id, request.body, clock.now());
+      options.onReport(id, request.ip);
       return reply.code(204).send();
     },
   );
@@ -112,6 +132,13 @@ function takeVerdict(agentId: string, verdict: PolicyVerdict, options: AgentRout
   }
   options.onVerdict(agentId, verdict);
   options.verdicts.emit();
+}
+
+/** A token that is bound to services must not take over the name of an agent beside another one. */
+function refuseOtherService(request: FastifyRequest, fleet: Fleet, agentId: string, service: string | null): void {
+  const known = fleet.get(agentId)?.report.service ?? service;
+  if (known === service || (request.token?.services ?? null) === null) return;
+  throw new ApiError('OTR_ERR_FORBIDDEN', `agent ${agentId} is known beside another service`);
 }
 
 function admit(ledger: Ledger, agentId: string): void {

@@ -1,19 +1,23 @@
 // The control plane's HTTP side, put together: guards, errors, routes, page. Its parts do not know each other.
 
-import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { PolicyVerdict } from '#contract/frames.ts';
 import { agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
-import type { Ledger } from '../core/ledger.ts';
+import { AGENT_LIMIT, type Ledger } from '../core/ledger.ts';
 import { rollUp } from '../core/rollup.ts';
 import type { Signal } from '../core/signal.ts';
+import type { Token } from '../core/tokens.ts';
 import type { ServiceView } from '../core/views.ts';
+import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
-import { agentRoutes } from './agents.ts';
-import { registerAuth } from './auth.ts';
+import { type AgentStream, agentRoutes } from './agents.ts';
+import { auditRoutes } from './audit.ts';
+import { registerAudit } from './audit-trail.ts';
+import { type Auth, type RouteEntry, registerAuth } from './auth.ts';
 import { Broadcaster, eventRoutes } from './events.ts';
 import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
 import { pageRoutes } from './page.ts';
@@ -22,6 +26,9 @@ import { ApiError, registerProblems, sendProblem } from './problem.ts';
 import { relayRoutes } from './relay.ts';
 import { policyComponents } from './schemas.ts';
 import { serviceRoutes } from './services.ts';
+import { TokenBook } from './token-book.ts';
+import { tokenRoutes } from './tokens.ts';
+import { digestOfSecret, TokensFile } from './tokens-file.ts';
 
 /** A policy document may be this large; reports have their own limit. */
 export const BODY_LIMIT_BYTES = 256 * 1024;
@@ -29,8 +36,16 @@ export const BODY_LIMIT_BYTES = 256 * 1024;
 /** A request that has not arrived by then is answered 408: whoever sends a letter a minute must not hold a connection. */
 export const REQUEST_TIMEOUT_MS = 15_000;
 
+/** Where tokens of the configuration come from. */
+export interface ConfiguredTokens {
+  readonly tokensFile?: string;
+  /** Secret of an admin, to make the first tokens with. */
+  readonly bootstrapToken?: string;
+}
+
 export interface ApiOptions {
   readonly store: Store;
+  readonly access: AccessStore;
   readonly ledger: Ledger;
   readonly fleet: Fleet;
   readonly verdicts: Signal;
@@ -38,10 +53,10 @@ export interface ApiOptions {
   readonly log: FastifyBaseLogger;
   readonly softwareVersion: string;
   /** Null: no authentication; then only loopback may be listened on. */
-  readonly tokensFile: string | null;
+  readonly auth: ConfiguredTokens | null;
   /** Version in force, without asking the store. */
   readonly policyVersion: () => number;
-  readonly connectAgent: (agentId: string, life: string, response: ServerResponse) => void;
+  readonly connectAgent: (stream: AgentStream) => void;
   readonly streams: () => number;
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** An agent has a newer version than the store. */
@@ -51,6 +66,8 @@ export interface ApiOptions {
 }
 
 export interface Api {
+  /** Every method of every path, with who may call it. */
+  readonly routes: readonly RouteEntry[];
   /** @returns the URL, with the port that was given for port 0 */
   listen(host: string, port: number): Promise<string>;
   /** Told by the hub, for the metrics. */
@@ -76,23 +93,42 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     epochMs: () => clock.epochMs(),
     now: () => clock.now(),
   });
-  const app = await createApp(options, metrics);
+  const book = createBook(options);
+  await book.refresh();
+  const { app, auth } = await createApp(options, metrics, options.auth === null ? null : book);
   await app.register(policyRoutes, { store: options.store, ledger, verdicts: options.verdicts });
+  const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,
+    onReport: (agentId, address) => {
+      addresses.set(agentId, address);
+      // The ledger bounds the agents that are known; this only has to follow.
+      if (addresses.size > 2 * AGENT_LIMIT)
+        for (const id of addresses.keys()) if (ledger.get(id) === null) addresses.delete(id);
+    },
     onVerdict: (agentId, verdict) => {
       metrics.countVerdict(verdict.verdict === 'ACK' ? 'ack' : 'nack');
       options.onVerdict(agentId, verdict);
     },
     onStaleVerdict: () => metrics.countVerdict('stale'),
   });
-  await app.register(relayRoutes, { fleet });
+  await app.register(tokenRoutes, {
+    store: options.access,
+    book,
+    isAuthOn: options.auth !== null,
+    // Without authentication nobody asks the book, and the list of tokens still has to be right.
+    refresh: options.auth === null ? () => book.refresh() : auth.refresh,
+    epochMs: () => clock.epochMs(),
+  });
+  await app.register(auditRoutes, { store: options.access });
+  await app.register(relayRoutes, { fleet, reportedFrom: (agentId) => addresses.get(agentId) ?? null });
   await app.register(serviceRoutes, { services });
   await app.register(eventRoutes, { broadcaster });
   await app.register(metricsRoutes, { metrics });
   await app.register(healthRoutes, { store: options.store });
   await app.register(pageRoutes);
   return {
+    routes: auth.routes,
     listen: (host, port) => app.listen({ host, port }),
     countPush: () => metrics.countPush(),
     close: async () => {
@@ -102,7 +138,30 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   };
 }
 
-async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Promise<FastifyInstance> {
+function createBook({ auth, access, clock, log }: ApiOptions): TokenBook {
+  const warn = (message: string): void => log.warn(message);
+  const { tokensFile, bootstrapToken } = auth ?? {};
+  return new TokenBook({
+    file: tokensFile === undefined ? null : new TokensFile(tokensFile, warn),
+    fixed: bootstrapToken === undefined ? [] : [bootstrapAdmin(bootstrapToken)],
+    store: access,
+    now: () => clock.now(),
+    epochMs: () => clock.epochMs(),
+    warn,
+  });
+}
+
+function bootstrapAdmin(secret: string): Token {
+  const sha256 = digestOfSecret(secret);
+  const rights = { role: 'admin', services: null, agents: null, expiresAtEpochMs: null } as const;
+  return { id: 'bootstrap', name: 'bootstrap', sha256, ...rights };
+}
+
+async function createApp(
+  options: ApiOptions,
+  metrics: ControlPlaneMetrics,
+  book: TokenBook | null,
+): Promise<{ app: FastifyInstance; auth: Auth }> {
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const app = Fastify({
     loggerInstance: options.log,
@@ -119,14 +178,16 @@ async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Pro
       sendProblem(reply as FastifyReply, new ApiError('OTR_ERR_BAD_REQUEST', error.message));
     },
   });
+  // A socket that was taken over for an upgrade loses the server's listeners, and an error nobody hears ends the process.
+  for (const event of ['connection', 'secureConnection']) {
+    app.server.on(event, (socket: Socket) => socket.on('error', () => socket.destroy()));
+  }
   // Bodies are JSON, except where a route reads policies.
   app.removeContentTypeParser('text/plain');
   registerProblems(app);
-  registerAuth(app, {
-    tokensFile: options.tokensFile,
-    now: () => options.clock.now(),
-    warn: (message) => options.log.warn(message),
-  });
+  const { access, clock, log } = options;
+  const auth = registerAuth(app, { book, now: () => clock.now() });
+  registerAudit(app, { store: access, now: () => clock.now(), epochMs: () => clock.epochMs(), log });
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff');
   });
@@ -141,10 +202,8 @@ async function createApp(options: ApiOptions, metrics: ControlPlaneMetrics): Pro
       security: [{ bearer: [] }],
     },
   });
-  app.get('/openapi.json', { config: { access: ['viewer', 'agent'] }, schema: { hide: true } }, async () =>
-    app.swagger(),
-  );
-  return app;
+  app.get('/v1/openapi.json', { config: { access: ['any'] }, schema: { hide: true } }, async () => app.swagger());
+  return { app, auth };
 }
 
 async function healthRoutes(app: FastifyInstance, { store }: { store: Store }): Promise<void> {

@@ -13,6 +13,7 @@ import type { Ledger, Tally } from '../core/ledger.ts';
 import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
 import type { Signal } from '../core/signal.ts';
 import type { PolicySet, Store, StoredPolicy, WriteResult } from '../store/store.ts';
+import { refuseForeignDocument } from './auth.ts';
 import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
 import { ApiError } from './problem.ts';
 import { policyRouteSchemas as schemas } from './schemas.ts';
@@ -47,6 +48,7 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
   // Schemas here describe; parsePolicy and the handlers judge.
   app.setValidatorCompiler(() => () => true);
   const readers = { config: { access: ['viewer'] as const } };
+  const editors = { config: { access: ['editor'] as const } };
 
   app.get('/v1/policies', { ...readers, schema: schemas.list }, async () => {
     const { version, policies } = await store.list();
@@ -61,14 +63,14 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
     return viewOf(policy);
   });
 
-  app.put<Named>('/v1/policies/:kind/:name', { schema: schemas.put }, async (request, reply) => {
+  app.put<Named>('/v1/policies/:kind/:name', { ...editors, schema: schemas.put }, async (request, reply) => {
     const id = idOf(request.params);
     const document = readPolicy(request.body);
     refuseOtherName(document, id);
     return change(request, reply, options, document);
   });
 
-  app.delete<Named>('/v1/policies/:kind/:name', { schema: schemas.remove }, async (request, reply) =>
+  app.delete<Named>('/v1/policies/:kind/:name', { ...editors, schema: schemas.remove }, async (request, reply) =>
     change(request, reply, options, null),
   );
 
@@ -78,13 +80,18 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
     return { revisions };
   });
 
-  app.post<Named>('/v1/policies/:kind/:name/rollback', { schema: schemas.rollback }, async (request, reply) => {
-    const document = await formerDocument(store, idOf(request.params), revisionIn(request.body));
-    return change(request, reply, options, document);
-  });
+  app.post<Named>(
+    '/v1/policies/:kind/:name/rollback',
+    { ...editors, schema: schemas.rollback },
+    async (request, reply) => {
+      const document = await formerDocument(store, idOf(request.params), revisionIn(request.body));
+      return change(request, reply, options, document);
+    },
+  );
 
   // `::` is a literal colon to the router.
-  app.post('/v1/policies::validate', { ...readers, schema: schemas.validate }, async (request) => {
+  const dry = { config: { ...readers.config, audit: 'off' as const } };
+  app.post('/v1/policies::validate', { ...dry, schema: schemas.validate }, async (request) => {
     const { version, policies } = await store.list();
     return { version, changes: dryRun(readPolicies(request.body), policies) };
   });
@@ -133,6 +140,7 @@ async function change(
   { store, ledger, verdicts }: PolicyRoutesOptions,
   document: PolicyDocument | null,
 ): Promise<unknown> {
+  refuseForeignDocument(request, request.params.kind, request.params.name);
   // Judged before the write: an answer of 400 must mean that nothing happened.
   const waitMs = waitOf(request.query.wait);
   const message = messageOf(request.query.message);

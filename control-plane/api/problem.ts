@@ -30,31 +30,37 @@ export class ApiError extends Error {
   readonly code: ApiErrorCode;
   readonly problems: readonly Problem[] | null;
   readonly fields: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
 
   /**
    * @param detail    lower case, no full stop: what was expected and what was found
    * @param problems  all that is wrong with a document, for OTR_ERR_INVALID
    * @param fields    further members of the problem object
+   * @param headers   further headers of the answer
    */
   constructor(
     code: ApiErrorCode,
     detail: string,
     problems: readonly Problem[] | null = null,
     fields: Readonly<Record<string, unknown>> = {},
+    headers: Readonly<Record<string, string>> = {},
   ) {
     super(detail);
     this.name = 'ApiError';
     this.code = code;
     this.problems = problems;
     this.fields = fields;
+    this.headers = headers;
   }
 }
 
 /** Answers with a problem; `reply` must not have been sent. */
 export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
   const [status, title] = API_ERRORS[error.code];
+  reply.request.refusal = error.code;
   return reply
     .code(status)
+    .headers(error.headers)
     .header('content-type', 'application/problem+json; charset=utf-8')
     .header('cache-control', 'no-store')
     .serializer((body: unknown) => JSON.stringify(body))

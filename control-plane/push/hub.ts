@@ -30,6 +30,8 @@ export interface HubOptions {
   /** A new unguessable word per call: a verdict proves with it which push it answers. */
   readonly createNonce: () => string;
   readonly now: () => number;
+  /** What an agent beside `service` is sent of a set; everything when absent. Asked once per service and version. */
+  readonly select?: (service: string, documents: readonly PolicyDocument[]) => readonly PolicyDocument[];
   /** Heartbeats and patience with agents that do not read; those of session.ts when absent. */
   readonly timing?: SessionTiming;
 }
@@ -37,9 +39,20 @@ export interface HubOptions {
 /** Processes of one agent at once: during a restart with overlap there are two. */
 const MAX_LIVES = 2;
 
+/** A stream that an agent asks for. */
+export interface Connection {
+  readonly agentId: string;
+  /** Names the agent's process. */
+  readonly life: string;
+  /** Null: the agent did not say, and is sent everything. */
+  readonly service: string | null;
+  readonly response: ServerResponse;
+}
+
 interface Stream {
   /** Names the agent's process. */
   readonly life: string;
+  readonly service: string | null;
   readonly session: Session;
 }
 
@@ -50,12 +63,16 @@ export class Hub {
   readonly #timing: SessionTiming | undefined;
   /** By agent, never empty. The last stream speaks for the agent; the others are sent the same and noted nowhere. */
   readonly #streams = new Map<string, readonly Stream[]>();
+  readonly #select: NonNullable<HubOptions['select']>;
+  /** Of the set in force, by service: agents beside one service share a selection. */
+  readonly #selected = new Map<string, readonly PolicyDocument[]>();
   #current: PushSet;
   #pushedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
 
-  constructor({ initial, events, createNonce, now, timing }: HubOptions) {
+  constructor({ initial, events, createNonce, now, timing, select = (_service, all) => all }: HubOptions) {
+    this.#select = select;
     this.#current = initial;
     this.#events = events;
     this.#createNonce = createNonce;
@@ -82,10 +99,8 @@ export class Hub {
    * An older stream of the same life is closed: the agent came back before its old socket was known to be dead. That of
    * another life stays, because both processes of a restart with overlap need their policies and would otherwise take the
    * stream from each other in turns.
-   *
-   * @param life  names the agent's process
    */
-  connect(agentId: string, life: string, response: ServerResponse): void {
+  connect({ agentId, life, service, response }: Connection): void {
     if (this.#isClosed) {
       response.destroy();
       return;
@@ -101,16 +116,17 @@ export class Hub {
     });
     const older = this.#streams.get(agentId) ?? [];
     const kept = older.filter((stream) => stream.life !== life).slice(1 - MAX_LIVES);
-    this.#streams.set(agentId, [...kept, { life, session }]);
+    this.#streams.set(agentId, [...kept, { life, service, session }]);
     for (const stream of older) if (!kept.includes(stream)) stream.session.close();
     this.#events.connected(agentId);
-    session.push(this.#next());
+    session.push(this.#next(service));
   }
 
   /** A new set is in force. Pushes in this turn, or, within DEBOUNCE_MS of the last push, at the end of that time. */
   publish(set: PushSet): void {
     if (set.version === this.#current.version || this.#isClosed) return;
     this.#current = set;
+    this.#selected.clear();
     if (this.#timer !== null) return;
     const waitMs = this.#pushedAt + DEBOUNCE_MS - this.#now();
     if (waitMs <= 0) this.#pushAll();
@@ -122,17 +138,17 @@ export class Hub {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const session of this.#sessions()) session.close();
+    for (const { session } of this.#open()) session.close();
   }
 
   #pushAll(): void {
     this.#timer = null;
     this.#pushedAt = this.#now();
-    for (const session of this.#sessions()) session.push(this.#next());
+    for (const { service, session } of this.#open()) session.push(this.#next(service));
   }
 
-  #sessions(): Session[] {
-    return [...this.#streams.values()].flatMap((streams) => streams.map(({ session }) => session));
+  #open(): Stream[] {
+    return [...this.#streams.values()].flat();
   }
 
   #speakerOf(agentId: string): Session | null {
@@ -148,14 +164,22 @@ export class Hub {
     if (left.length > 0) {
       this.#streams.set(agentId, left);
       // Pushed again for a verdict of the process that is left.
-      if (wasSpeaker) this.#speakerOf(agentId)?.push(this.#next());
+      const speaker = left.at(-1);
+      if (wasSpeaker) speaker?.session.push(this.#next(speaker.service));
       return;
     }
     this.#streams.delete(agentId);
     this.#events.disconnected(agentId);
   }
 
-  #next(): PolicyPush {
-    return { version: this.#current.version, nonce: this.#createNonce(), documents: this.#current.documents };
+  #next(service: string | null): PolicyPush {
+    return { version: this.#current.version, nonce: this.#createNonce(), documents: this.#documentsFor(service) };
+  }
+
+  #documentsFor(service: string | null): readonly PolicyDocument[] {
+    if (service === null) return this.#current.documents;
+    const documents = this.#selected.get(service) ?? this.#select(service, this.#current.documents);
+    this.#selected.set(service, documents);
+    return documents;
   }
 }

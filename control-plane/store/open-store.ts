@@ -3,9 +3,12 @@
 import { hostname } from 'node:os';
 import type { StoreConfig } from '../config.ts';
 import type { Clock } from '../core/clock.ts';
+import type { AccessStore } from './access-store.ts';
+import { createConsulAccessStore } from './consul-access-store.ts';
 import { ConsulKv } from './consul-kv.ts';
 import { createConsulStore } from './consul-store.ts';
 import { createConsulLeadership, createLoneLeadership, type Leadership } from './leader.ts';
+import { createSqliteAccessStore } from './sqlite-access-store.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 import type { Store } from './store.ts';
 
@@ -43,4 +46,23 @@ export async function openStore(
     kv.close();
     throw error;
   }
+}
+
+/** Tokens and audit log: a file beside that of the policies, or in the same Consul. @throws StoreError as openStore */
+export async function openAccessStore(
+  config: StoreConfig,
+  { clock, random }: { clock: Clock; random: () => number },
+): Promise<AccessStore> {
+  if (config.kind === 'sqlite') return createSqliteAccessStore({ path: accessPathOf(config.path) });
+  return createConsulAccessStore({
+    kv: await ConsulKv.open(config),
+    prefix: config.prefix,
+    now: () => clock.now(),
+    random,
+  });
+}
+
+/** `policies.db` → `policies-access.db` beside it. */
+function accessPathOf(path: string): string {
+  return path === ':memory:' ? path : `${path.replace(/\.db$/, '')}-access.db`;
 }

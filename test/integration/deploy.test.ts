@@ -9,7 +9,7 @@ import { parse } from 'yaml';
 import { isOwnHost } from '../../agent/admin/host-check.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
 import { readPolicyFiles } from '../../cli/policy-files.ts';
-import { parseTokens } from '../../control-plane/api/auth.ts';
+import { parseTokens } from '../../control-plane/api/tokens-file.ts';
 import { loadControlPlaneConfig } from '../../control-plane/config.ts';
 
 const exec = promisify(execFile);

@@ -1,8 +1,8 @@
 // A control plane on free ports, and the three things that tests do to it: ask, follow a stream, report.
 
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import type { AgentReport, PolicyPush } from '#contract/frames.ts';
-import { createControlPlane } from '../../control-plane/control-plane.ts';
+import { createControlPlane, type Started } from '../../control-plane/control-plane.ts';
 
 interface Teardown {
   teardown(run: () => unknown): unknown;
@@ -14,24 +14,35 @@ export async function startControlPlane(
   t: Teardown,
   {
     tokensFile = null,
+    bootstrapToken = null,
     folder = t.testdir(),
+    log = pino({ level: 'silent' }),
     requestTimeoutMs,
-  }: { tokensFile?: string | null; folder?: string; requestTimeoutMs?: number } = {},
-): Promise<{ url: string; stop: () => Promise<void> }> {
+  }: {
+    tokensFile?: string | null;
+    bootstrapToken?: string | null;
+    folder?: string;
+    log?: Logger;
+    requestTimeoutMs?: number;
+  } = {},
+): Promise<Started & { stop: () => Promise<void> }> {
+  const auth = {
+    ...(tokensFile === null ? {} : { tokensFile }),
+    ...(bootstrapToken === null ? {} : { bootstrapToken }),
+  };
   const controlPlane = createControlPlane({
     config: {
       listen: { host: '127.0.0.1', port: 0 },
       store: { kind: 'sqlite', path: `${folder}/policies.db` },
       registry: null,
-      auth: tokensFile === null ? null : { tokensFile },
+      auth: tokensFile === null && bootstrapToken === null ? null : auth,
       log: { level: 'silent' },
     },
-    log: pino({ level: 'silent' }),
+    log,
     ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
   });
   t.teardown(() => controlPlane.stop());
-  const { url } = await controlPlane.start();
-  return { url, stop: () => controlPlane.stop() };
+  return { ...(await controlPlane.start()), stop: () => controlPlane.stop() };
 }
 
 /** What an event of a stream was. */

@@ -54,7 +54,7 @@ t.test('an address off loopback without tokens, one port twice, unknown keys', a
   t.same(problemsOf('listen: 127.0.0.1:8500'), ['OTR_DUPLICATE registry.listen']);
   t.same(problemsOf('store: { postgres: x }\nauth: {}\n', { OUTRIGGER_REGISTRY: 'true' }), [
     'OTR_UNKNOWN_KEY store.postgres',
-    'OTR_MISSING auth.tokensFile',
+    'OTR_MISSING auth',
     'OTR_TYPE OUTRIGGER_REGISTRY',
   ]);
 });

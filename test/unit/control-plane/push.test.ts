@@ -43,7 +43,7 @@ async function createWorld(
   });
   const server: Server = createServer((request, response: ServerResponse) => {
     const [agentId = '', life = ''] = (request.url ?? '').slice(1).split('?');
-    hub.connect(agentId, life, response);
+    hub.connect({ agentId, life, service: null, response });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();

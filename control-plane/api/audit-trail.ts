@@ -1,0 +1,128 @@
+// Writes the audit log: every change, whatever became of it, and every attempt that was not permitted. An entry is durable
+// before its answer goes out. When one cannot be written, the next change is refused until it is: so at most the changes
+// that were under way at that moment are answered before they are in the log.
+
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { AuditDraft } from '../core/audit.ts';
+import type { AccessStore } from '../store/access-store.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** `off` for methods that change nothing an operator decides: dry runs, verdicts, reports. */
+    audit?: 'off';
+  }
+  interface FastifyRequest {
+    /** What a change made, for the audit log. */
+    made: string | null;
+    /** Code of the problem that was answered. */
+    refusal: string | null;
+  }
+}
+
+/** Denied attempts that are written per window; guesses without end must not fill the disk. */
+export const DENIED_LIMIT = 60;
+export const DENIED_WINDOW_MS = 60_000;
+/** Entries that wait for a store that cannot be written; only denied attempts are dropped beyond it. */
+const WAITING_LIMIT = 1_000;
+const LONGEST_PATH = 300;
+const DENIED = new Set([401, 403, 429]);
+
+export interface AuditOptions {
+  readonly store: AccessStore;
+  readonly now: () => number;
+  readonly epochMs: () => number;
+  readonly log: FastifyBaseLogger;
+}
+
+/** Records for every route of `app` that is added after it. */
+export function registerAudit(app: FastifyInstance, options: AuditOptions): void {
+  const trail = new AuditTrail(options);
+  app.decorateRequest('made', null);
+  app.decorateRequest('refusal', null);
+  app.addHook('preHandler', async (request) => {
+    if (isChange(request)) await trail.flush();
+  });
+  app.addHook('onSend', async (request, reply) => {
+    if (isChange(request) || DENIED.has(reply.statusCode)) await trail.record(request, reply);
+  });
+}
+
+function isChange({ method, routeOptions }: FastifyRequest): boolean {
+  const isRead = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+  return !isRead && routeOptions.url !== undefined && routeOptions.config.audit !== 'off';
+}
+
+class AuditTrail {
+  readonly #options: AuditOptions;
+  readonly #waiting: AuditDraft[] = [];
+  #window = { since: Number.NEGATIVE_INFINITY, written: 0, left: 0 };
+
+  constructor(options: AuditOptions) {
+    this.#options = options;
+  }
+
+  /** Writes what waits. @throws StoreError when it still cannot be written */
+  async flush(): Promise<void> {
+    for (let draft = this.#waiting[0]; draft !== undefined; draft = this.#waiting[0]) {
+      await this.#options.store.append(draft);
+      // Another request may have written it while this one waited.
+      if (this.#waiting[0] === draft) this.#waiting.shift();
+    }
+  }
+
+  async record(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const isDenied = DENIED.has(reply.statusCode);
+    const left = isDenied ? this.#deniedBefore() : 0;
+    if (left === null) return;
+    const draft = draftOf(request, reply, this.#options.epochMs(), left);
+    try {
+      await this.flush();
+      await this.#options.store.append(draft);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'the audit log cannot be written; changes are refused until it can');
+      if (!isDenied || this.#waiting.length < WAITING_LIMIT) this.#waiting.push(draft);
+    }
+  }
+
+  /** How many denied attempts were left out since the last one that was written; null when this one is left out too. */
+  #deniedBefore(): number | null {
+    const now = this.#options.now();
+    if (now - this.#window.since >= DENIED_WINDOW_MS) {
+      this.#window = { since: now, written: 0, left: this.#window.left };
+    }
+    if (this.#window.written >= DENIED_LIMIT) {
+      this.#window.left++;
+      return null;
+    }
+    const { left } = this.#window;
+    this.#window.written++;
+    this.#window.left = 0;
+    return left;
+  }
+}
+
+function draftOf(request: FastifyRequest, reply: FastifyReply, atEpochMs: number, left: number): AuditDraft {
+  const { statusCode: status } = reply;
+  const isDenied = DENIED.has(status);
+  const etag = reply.getHeader('etag');
+  const revision = typeof etag === 'string' && status < 300 ? `revision ${etag.replaceAll('"', '')}` : null;
+  return {
+    atEpochMs,
+    actor: status === 401 ? null : request.operator,
+    tokenId: request.token?.id ?? null,
+    role: request.token?.role ?? null,
+    from: request.ip,
+    method: request.method,
+    path: pathOf(request.url, isDenied),
+    verdict: isDenied ? 'denied' : status >= 400 ? 'refused' : 'allowed',
+    status,
+    code: request.refusal,
+    result: left > 0 ? `${left} denied attempts before this one were not written` : (request.made ?? revision),
+  };
+}
+
+/** A change with its query, which says what was asked of an agent; whoever was denied may have put a secret there. */
+function pathOf(url: string, isDenied: boolean): string {
+  const path = isDenied ? (url.split('?', 1)[0] ?? '') : url;
+  return path.replace(/otr_[a-z0-9]{16}_[\w-]+/g, 'otr_…').slice(0, LONGEST_PATH);
+}

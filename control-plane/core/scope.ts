@@ -1,0 +1,55 @@
+// Which documents one agent gets: those that can change what happens to its own calls, and nothing about anybody else's. Pure.
+
+import { findSpec, matchesGlob } from '#contract/policy/layers.ts';
+import { permissionOf } from '#contract/policy/permissions.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
+import type { ServiceIntentionsSpec } from '#contract/schema/intentions-schema.ts';
+import type { ServicePolicySpec } from '#contract/schema/policy-schema.ts';
+
+/**
+ * The documents for an agent beside `service`:
+ *
+ * - MeshDefaults, whole;
+ * - everything about `service` itself, whole;
+ * - ServicePolicy and HTTPRoute of every service that ServiceIntentions do not deny to it outright, and of the backends
+ *   that such a route leads to; in a ServicePolicy only the overrides whose glob matches `service`;
+ * - ServiceIntentions of every service, with the sources `service` and `*` only: without them a denied call would pass.
+ *
+ * What is left means the same to this agent as the whole set: planService(filtered, service, x) equals
+ * planService(all, service, x) for every x that it may call. O(documents × sources).
+ */
+export function documentsFor(service: string, documents: readonly PolicyDocument[]): PolicyDocument[] {
+  const reachable = reachableFrom(service, documents);
+  return documents.flatMap((document) => {
+    const { kind, metadata } = document;
+    if (kind === 'MeshDefaults' || metadata.name === service) return [document];
+    if (kind === 'ServiceIntentions') return [withSourcesFor(service, document)];
+    if (!reachable.has(metadata.name)) return [];
+    return [kind === 'ServicePolicy' ? withOverridesFor(service, document) : document];
+  });
+}
+
+function reachableFrom(service: string, documents: readonly PolicyDocument[]): Set<string> {
+  const names = new Set(documents.map(({ metadata }) => metadata.name));
+  const callable = [...names].filter((name) => permissionOf(documents, service, name).kind !== 'deny');
+  const backends = callable.flatMap((name) =>
+    (findSpec(documents, 'HTTPRoute', name)?.rules ?? []).flatMap(({ backendRefs = [] }) =>
+      backendRefs.map((backend) => backend.name),
+    ),
+  );
+  return new Set([...callable, ...backends]);
+}
+
+function withOverridesFor(service: string, document: PolicyDocument): PolicyDocument {
+  // The cast is what parsePolicy established for the kind, as in findSpec.
+  const { overrides = [], ...rest } = document.spec as ServicePolicySpec;
+  const kept = overrides.filter(({ caller }) => matchesGlob(caller, service));
+  if (kept.length === overrides.length) return document;
+  return { ...document, spec: kept.length === 0 ? rest : { ...rest, overrides: kept } };
+}
+
+function withSourcesFor(service: string, document: PolicyDocument): PolicyDocument {
+  const spec = document.spec as ServiceIntentionsSpec;
+  const sources = (spec.sources ?? []).filter(({ name }) => name === service || name === '*');
+  return sources.length === (spec.sources ?? []).length ? document : { ...document, spec: { ...spec, sources } };
+}

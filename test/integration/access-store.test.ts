@@ -1,0 +1,94 @@
+// Tokens and the audit chain kept by a real Consul, as the SQLite file keeps them: two replicas, one chain.
+
+import { createHash } from 'node:crypto';
+import t from 'tap';
+import { type AuditDraft, firstBroken } from '../../control-plane/core/audit.ts';
+import type { StoredToken } from '../../control-plane/core/tokens.ts';
+import type { AccessStore } from '../../control-plane/store/access-store.ts';
+import { createConsulAccessStore } from '../../control-plane/store/consul-access-store.ts';
+import { ConsulKv } from '../../control-plane/store/consul-kv.ts';
+import { consulOrFail, startConsul } from '../support/real-consul.ts';
+
+const digest = (text: string) => createHash('sha256').update(text).digest('hex');
+const TOKEN: StoredToken = {
+  id: 'a1',
+  name: 'orders',
+  role: 'agent',
+  sha256: digest('a'),
+  services: ['orders'],
+  agents: null,
+  expiresAtEpochMs: 5,
+  createdAtEpochMs: 1,
+  createdBy: 'ops',
+  revokedAtEpochMs: null,
+  revokedBy: null,
+};
+const DRAFT: AuditDraft = {
+  atEpochMs: 1,
+  actor: 'ops',
+  tokenId: null,
+  role: 'admin',
+  from: '::1',
+  method: 'PUT',
+  path: '/v1/policies/ServicePolicy/a',
+  verdict: 'allowed',
+  status: 200,
+  code: null,
+  result: null,
+};
+
+async function open(url: string): Promise<AccessStore> {
+  const kv = await ConsulKv.open({ url, token: null, tokenFile: null, datacenter: null });
+  return createConsulAccessStore({ kv, prefix: 'o/', now: () => performance.now(), random: Math.random });
+}
+
+t.test('two replicas on one Consul', { timeout: 120_000 }, async (t) => {
+  if (consulOrFail(t) === null) return;
+  const { url } = await startConsul(t);
+  const [one, two] = [await open(url), await open(url)];
+  t.teardown(() => Promise.all([one.close(), two.close()]));
+
+  await t.test('a token that one makes the other revokes, and both see it by the stamp', async (t) => {
+    t.same(await two.tokens(), []);
+    const before = await two.tokensStamp();
+    await one.addToken(TOKEN);
+    t.same(await two.tokens(), [TOKEN]);
+    const made = await two.tokensStamp();
+    t.not(made, before);
+    await t.rejects(two.addToken({ ...TOKEN, sha256: digest('b') }), { name: 'StoreError' });
+    t.match(await two.revokeToken('a1', 'eve', 9), { revokedAtEpochMs: 9, revokedBy: 'eve' });
+    t.match(await one.revokeToken('a1', 'ops', 10), { revokedAtEpochMs: 9 }, 'only once');
+    t.equal(await one.revokeToken('../audit', 'ops', 10), null);
+    t.not(await one.tokensStamp(), made);
+    t.match(await one.tokens(), [{ revokedBy: 'eve' }]);
+  });
+
+  await t.test('both append at once: one chain without a gap', async (t) => {
+    const appends = Array.from({ length: 60 }, (_, at) => [one, two].map((s) => s.append({ ...DRAFT, atEpochMs: at })));
+    await Promise.all(appends.flat());
+    const all = await two.oldest(0, 1_000);
+    t.equal(all.length, 120);
+    t.equal(firstBroken(all, null, digest), null);
+    t.same(
+      (await one.newest(null, 3)).map(({ sequence }) => sequence),
+      [120, 119, 118],
+    );
+    t.same(
+      (await one.newest(102, 3)).map(({ sequence }) => sequence),
+      [101, 100, 99],
+    );
+    t.same(
+      (await one.oldest(98, 3)).map(({ sequence }) => sequence),
+      [99, 100, 101],
+    );
+  });
+
+  await t.test('an entry that somebody deletes or edits in Consul is named', async (t) => {
+    const key = (sequence: number) => `${url}/v1/kv/o/access/audit/${String(sequence).padStart(15, '0')}`;
+    const [entry] = await one.oldest(49, 1);
+    await fetch(key(50), { method: 'PUT', body: JSON.stringify({ ...entry, actor: 'nobody' }) });
+    t.same(firstBroken(await two.oldest(0, 1_000), null, digest), { sequence: 50, reason: 'changed' });
+    await fetch(key(50), { method: 'DELETE' });
+    t.same(firstBroken(await two.oldest(0, 1_000), null, digest), { sequence: 50, reason: 'missing' });
+  });
+});
