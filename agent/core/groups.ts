@@ -4,7 +4,7 @@
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import { isHashPolicy, type MemberTable, tableOf } from './balance/hash-table.ts';
 import { Turns } from './balance/round-robin.ts';
-import { NO_ZONE, shareByZone, type ZoneAmounts } from './locality.ts';
+import { NO_ZONE, shareByLoad, shareByZone, type ZoneAmounts, type ZoneLoad } from './locality.ts';
 import { loadByPriority, priorityOf } from './priority.ts';
 import type { EndpointGroup, EndpointView, ServiceView } from './snapshot.ts';
 import { warmingSince, warmUpFactor } from './warm-up.ts';
@@ -113,10 +113,35 @@ function sharesOf(
   if (!isByZone || context.zone === null) return whole();
   const zones = amountsByZone(pickable);
   if (zones.size < 2 || !zones.has(context.zone)) return whole();
-  return [...shareByZone(context.zone, context.callers, zones)].map(([zone, share]) => {
+  const shares = zoneAware.isLoadAware
+    ? shareByLoad(context.zone, loadsByZone(pickable, context.now))
+    : shareByZone(context.zone, context.callers, zones);
+  return [...shares].map(([zone, share]) => {
     const views = pickable.filter(({ endpoint }) => zoneOf(endpoint.zone) === zone);
     return { group: groupOf(views, { ...facts, zone, members: null }, policy, context), share: share * load };
   });
+}
+
+/** A report of utilisation is believed for this long (Envoy). */
+const REPORT_MS = 180_000;
+
+/** Of each zone its weight, and the mean of what its endpoints reported, by weight. */
+function loadsByZone(views: readonly EndpointView[], now: number): Map<string, ZoneLoad> {
+  const sums = new Map<string, { hosts: number; reporting: number; load: number }>();
+  for (const { endpoint, stats } of views) {
+    const zone = zoneOf(endpoint.zone);
+    const sum = sums.get(zone) ?? { hosts: 0, reporting: 0, load: 0 };
+    sums.set(zone, sum);
+    sum.hosts += endpoint.weight;
+    if (stats.utilisationAt < 0 || now - stats.utilisationAt > REPORT_MS) continue;
+    sum.reporting += endpoint.weight;
+    sum.load += endpoint.weight * stats.utilisation;
+  }
+  return new Map(
+    [...sums].map(([zone, { hosts, reporting, load }]) => {
+      return [zone, { hosts, utilisation: reporting === 0 ? null : load / reporting }];
+    }),
+  );
 }
 
 /** Weight of endpoints by zone. */

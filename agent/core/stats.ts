@@ -13,6 +13,9 @@ export interface EndpointStats extends CheckStats {
 
   /** Attempts in flight. */
   inFlight: number;
+  /** Utilisation that the agent beside the endpoint reported last, 0 to 1 and above, and when (monotonic ms); -1 = never. */
+  utilisation: number;
+  utilisationAt: number;
   /** Attempts ended and attempts failed since the agent knows the endpoint. */
   attempts: number;
   failures: number;
@@ -72,6 +75,8 @@ export function createEndpointStats(id: string): EndpointStats {
     id,
     state: 'serving',
     inFlight: 0,
+    utilisation: 0,
+    utilisationAt: -1,
     attempts: 0,
     failures: 0,
     ewmaMs: 0,

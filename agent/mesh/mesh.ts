@@ -17,7 +17,7 @@ import { createInboundView, type InboundTarget } from './inbound.ts';
 import { diffMembership, Leavers } from './membership.ts';
 import { Publisher } from './publisher.ts';
 import { membershipEvent, panicEvent, policyEvent } from './say.ts';
-import { nextSweepAt, sweepService } from './sweeper.ts';
+import { isDividedByLoad, nextSweepAt, sweepService } from './sweeper.ts';
 
 export interface MeshOptions {
   /** Service that this agent stands beside; policies and intentions are read from its side. */
@@ -231,7 +231,7 @@ export class Mesh {
     const epochMs = this.#clock.epochMs();
     const isFrozen = this.#isFrozen();
     const isSwept = sweepService(view, windows, { now, epochMs, random: this.#random, isFrozen }, events);
-    const isChanged = isSwept || view.warmUntil >= 0;
+    const isChanged = isSwept || view.warmUntil >= 0 || isDividedByLoad(view);
     if (isChanged) {
       record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view));
       events.push(panicEvent(view, record.view, epochMs));

@@ -9,6 +9,7 @@ import { type Decision, decideSweep } from '../core/outlier/sweep.ts';
 import { closeWindows, type ServiceWindows, windowsEndAt } from '../core/outlier/windows.ts';
 import { priorityOf } from '../core/priority.ts';
 import type { EndpointView, ServiceView } from '../core/snapshot.ts';
+import { RESPREAD_MS } from '../core/utilisation.ts';
 import { warmUpStepMs } from '../core/warm-up.ts';
 
 export interface SweepMoment {
@@ -40,13 +41,14 @@ export function sweepService(
 
 /**
  * When the service has to be looked at without being asked: the end of a window, the earliest end of an ejection, the end of a
- * quiet interval, the next step of a warm-up, and in any case after the policy's interval, for endpoints that only the ceiling
+ * quiet interval, the next step of a warm-up, the next division by load, and in any case after the policy's interval, for endpoints that only the ceiling
  * kept.
  */
 export function nextSweepAt(view: ServiceView, windows: ServiceWindows, now: number): number {
   const { endpoints, policy, warmUntil } = view;
   const { intervalMs } = policy.outlierDetection;
   let at = Math.min(now + intervalMs, windowsEndAt(windows, policy.outlierDetection));
+  if (isDividedByLoad(view)) at = Math.min(at, now + RESPREAD_MS);
   if (warmUntil >= 0) at = Math.min(at, now + warmUpStepMs(policy.loadBalancer.slowStart));
   for (const { stats } of endpoints) {
     if (stats.state === 'ejected' && stats.health !== 'failing' && stats.ejectedUntil < at) at = stats.ejectedUntil;
@@ -55,6 +57,12 @@ export function nextSweepAt(view: ServiceView, windows: ServiceWindows, now: num
     }
   }
   return at;
+}
+
+/** Its zones get what is free in them, which changes without any event. */
+export function isDividedByLoad({ policy, groups }: ServiceView): boolean {
+  const { isEnabled, isLoadAware } = policy.loadBalancer.zoneAware;
+  return isEnabled && isLoadAware && groups.some(({ zone }) => zone !== null);
 }
 
 function weightEvent(service: string, view: EndpointView, atEpochMs: number): MeshEvent {

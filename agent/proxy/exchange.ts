@@ -3,6 +3,7 @@
 // waits; the next step is taken by whichever socket speaks.
 
 import type { DecisionRecord } from '../core/decision/decision-record.ts';
+import { utilisation } from '../core/limits/gate.ts';
 import { lesserClass, type TrafficClass } from '../core/limits/traffic-class.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
@@ -184,6 +185,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
       attempts: this.#call?.retries.attempts ?? 0,
       why: this.steering.wantsWhy || head.status >= 500 ? this.scope.decisions.idOf(this.record) : '',
       retry: this.#retryAdvice(head.status),
+      load: this.#isInbound ? utilisation(this.#destination.view) : -1,
     });
     if (this.#isInbound) this.#noteLatency(attempt, false);
   }

@@ -105,6 +105,8 @@ export interface ResponseFacts {
   readonly why: string;
   /** What the caller's agent shall know about retrying; `''` for nothing. */
   readonly retry: RetryAdvice | '';
+  /** Utilisation of the application, 0 to 1 and above; -1 to say nothing. */
+  readonly load: number;
 }
 
 /** The whole head of a final response for the downstream. */
@@ -121,6 +123,7 @@ export function composeResponseHead(head: ResponseHead, facts: ResponseFacts): s
   }
   if (facts.why !== '') text += `x-outrigger-why: ${facts.why}\r\n`;
   if (facts.retry !== '') text += `x-outrigger-retry: ${facts.retry}\r\n`;
+  if (facts.load >= 0) text += `x-outrigger-load: ${facts.load.toFixed(2)}\r\n`;
   if (facts.isChunked) text += 'transfer-encoding: chunked\r\n';
   else if (facts.contentLength >= 0) text += `content-length: ${facts.contentLength}\r\n`;
   return facts.connection === '' ? `${text}\r\n` : `${text}connection: ${facts.connection}\r\n\r\n`;

@@ -25,6 +25,8 @@ export interface RelayFacts {
   /** Id of the decision record to tell, or `''`. */
   readonly why: string;
   readonly retry: RetryAdvice | '';
+  /** Utilisation of the application to tell; -1 for nothing. */
+  readonly load: number;
 }
 
 export class ResponseRelay {
@@ -58,6 +60,7 @@ export class ResponseRelay {
       attempts: facts.attempts,
       why: facts.why,
       retry: facts.retry,
+      load: facts.load,
     });
   }
 

@@ -4,6 +4,7 @@
 import type { AttemptRecord, DecisionRecord } from '../core/decision/decision-record.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
 import type { EndpointView } from '../core/snapshot.ts';
+import { recordUtilisation } from '../core/utilisation.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { CallOwner } from './call-owner.ts';
 import type { Destination } from './destination.ts';
@@ -248,6 +249,7 @@ export class UpstreamCall implements AttemptOwner {
     const { connection } = attempt;
     if (connection === null) return;
     attempt.noteHead(head, this.#scope.clock);
+    if (this.#destination.policy.loadBalancer.zoneAware.isLoadAware) this.#noteLoad(attempt, head);
     if (head.status >= 400 && this.#isAnswerRefused(head, attempt)) {
       const outcome = this.end(attempt, 'response');
       connection.discard(this.#scope.deadlines.now);
@@ -265,6 +267,11 @@ export class UpstreamCall implements AttemptOwner {
     connection.deadlineAt = this.timeouts.idleAt(this.#destination.policy);
     this.#owner.onAccepted(attempt, head);
     this.#body.release();
+  }
+
+  #noteLoad(attempt: HttpAttempt, head: ResponseHead): void {
+    const load = firstValue(head.fields, 'x-outrigger-load');
+    if (load !== null) recordUtilisation(attempt.endpoint.stats, load, this.#scope.clock.now());
   }
 
   /** Whether an answer is dropped and another one asked for: elsewhere, or at the same endpoint with a Content-Length. */

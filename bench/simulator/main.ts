@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { compare, comparisonRows, fullest, hashFigures } from './experiments.ts';
 import type { Workload } from './fleet.ts';
+import { amplification, attemptsInOutage, BUDGET_NAMES } from './retry-budgets.ts';
 import { blackHole, busyFleet, slowReplica, unequalFleet } from './workloads.ts';
 
 const SEED = 20_160_316;
@@ -61,12 +62,22 @@ function hashTable(): string {
   return table(head, rows);
 }
 
+function budgetTable(): string {
+  const rows = BUDGET_NAMES.map((name) => {
+    const perLayer = [10, 100, 1000].map((rate) => attemptsInOutage(name, rate, 60, 50));
+    const three = amplification(perLayer[2] ?? 0, 3);
+    return [name, ...perLayer.map((attempts) => attempts.toFixed(2)), three.toFixed(2)];
+  });
+  return table(['budget', '10 a second', '100 a second', '1000 a second', 'three layers at 1000'], rows);
+}
+
 const tables: Readonly<Record<string, () => string>> = {
   'slow replica': () => workloadTable(slowReplica(), 1000),
   'two choices': choicesTable,
   'consistent hashing': hashTable,
   'busy fleet': () => workloadTable(busyFleet(), 100),
   'unequal fleet': () => workloadTable(unequalFleet(), 100),
+  'retry budgets': budgetTable,
   'black hole': () => workloadTable(blackHole(), 1000),
 };
 

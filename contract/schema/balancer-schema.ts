@@ -100,7 +100,7 @@ export const LoadBalancer = Type.Object(
           }),
           loadAware: flag(false, {
             means:
-              'Share by what is free in each zone, measured as requests of this agent in flight, in place of by capacity alone.',
+              'Divide between zones by what is free in each, as the agents beside the endpoints report it (those with adaptiveConcurrency do), in place of by capacity alone; the own zone keeps everything while it is hardly busier than the others.',
             elsewhere: 'Envoy load_aware_locality',
           }),
         },

@@ -63,6 +63,12 @@ export function limitOf(policy: EffectivePolicy, stats: ServiceStats, isInbound:
     : maxConcurrentRequests;
 }
 
+/** Requests in flight as a part of the adaptive limit; -1 without one, because no other limit says what the application can do. */
+export function utilisation({ policy, stats }: ServiceView): number {
+  const { adaptiveConcurrency } = policy.limits;
+  return adaptiveConcurrency.isEnabled ? stats.inFlight / Math.max(1, stats.gradient.limit) : -1;
+}
+
 /** How the limits stand, for the decision record; nothing is taken. */
 export function limitFacts({ policy, stats }: ServiceView, isInbound: boolean, now: number): LimitFacts {
   const isControlled = policy.admissionControl.isEnabled && !isInbound;

@@ -3,6 +3,7 @@
 import t from 'tap';
 import { compare, fullest, hashFigures } from '../../../bench/simulator/experiments.ts';
 import { quantile, successWithin } from '../../../bench/simulator/fleet.ts';
+import { amplification, attemptsInOutage, envoyAllows, GrpcThrottle } from '../../../bench/simulator/retry-budgets.ts';
 import { blackHole, busyFleet, slowReplica } from '../../../bench/simulator/workloads.ts';
 
 const SEED = 7;
@@ -61,4 +62,31 @@ t.test('Maglev is even within 1 % and moves little; the ring moves nothing and i
   t.ok(ring.most > 1.05 && ring.most < 1.5, `${ring.most}`);
   for (const { moved } of maglev.disruption) t.ok(moved > 0 && moved < 0.05, `${moved}`);
   for (const { moved } of ring.disruption) t.equal(moved, 0);
+});
+
+t.test(
+  'retry budgets: Envoy allows 12 of 60 active and 3 of 10; gRPC is blocked after 5 failures of 10 tokens',
+  async (t) => {
+    t.equal(envoyAllows(60), 12);
+    t.equal(envoyAllows(10), 3);
+    const throttle = new GrpcThrottle(10, 0.1);
+    for (let failure = 1; failure <= 5; failure++) {
+      t.equal(throttle.isAllowed, true, `before failure ${failure}`);
+      throttle.record(false);
+    }
+    t.equal(throttle.tokens, 5);
+    t.equal(throttle.isAllowed, false, 'more than half is needed');
+    for (let success = 0; success < 200; success++) throttle.record(true);
+    t.equal(throttle.tokens, 10, 'never more than the most');
+  },
+);
+
+t.test('amplification: three tries through three layers are 27 times the load, 20 % budgets 1.728', async (t) => {
+  t.equal(amplification(3, 3), 27);
+  t.ok(Math.abs(amplification(1.2, 3) - 1.728) < 1e-12);
+  t.equal(attemptsInOutage('none', 100, 20, 50), 3);
+  const own = attemptsInOutage('outrigger', 1000, 60, 50);
+  t.ok(own > 1.19 && own < 1.23, `${own}: 20 %, 10 a second, and what was in reserve`);
+  t.ok(attemptsInOutage('gRPC', 100, 20, 50) < 1.01);
+  t.ok(attemptsInOutage('Envoy', 100, 20, 50) < 1.65);
 });

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { cost, recordLatency } from '../../../../agent/core/ewma.ts';
-import { shareByZone } from '../../../../agent/core/locality.ts';
+import { freeShares, shareByLoad, shareByZone } from '../../../../agent/core/locality.ts';
 import { pickEndpoint } from '../../../../agent/core/pick.ts';
 import { loadByPriority } from '../../../../agent/core/priority.ts';
 import { createEndpointStats } from '../../../../agent/core/stats.ts';
@@ -101,4 +101,39 @@ t.test('peak EWMA: 1000 ms under samples of 10 ms is 906, 610, 374, 144, 59 afte
     return Math.round(cost(stats, s * 1000));
   });
   t.same(costs, [906, 610, 374, 144, 59]);
+});
+
+t.test('load-aware zones: 10 hosts each at 70, 30 and 40 % are 18.75 / 43.75 / 37.5 % free', async (t) => {
+  const zones = new Map([
+    ['a', { hosts: 10, utilisation: 0.7 }],
+    ['b', { hosts: 10, utilisation: 0.3 }],
+    ['c', { hosts: 10, utilisation: 0.4 }],
+  ]);
+  const free = freeShares(zones);
+  t.same(
+    ['a', 'b', 'c'].map((zone) => Math.round((free.get(zone) ?? 0) * 1e6) / 1e4),
+    [18.75, 43.75, 37.5],
+  );
+  const shares = shareByLoad('a', zones);
+  t.ok(Math.abs((shares.get('a') ?? 0) - (0.1875 * 0.97 + 0.01)) < 1e-9, '3 % are spread by size whatever is free');
+  t.ok(Math.abs([...shares.values()].reduce((sum, share) => sum + share, 0) - 1) < 1e-9);
+  const calm = shareByLoad('b', zones);
+  t.ok(Math.abs((calm.get('b') ?? 0) - 0.98) < 1e-9, 'a zone that is no busier than the others keeps its callers');
+  const full = shareByLoad(
+    'a',
+    new Map([...zones].map(([zone, one]) => [zone, { ...one, utilisation: zone === 'a' ? 9 : 2 }])),
+  );
+  t.same(
+    [...full.values()].map((share) => Math.round(share * 300)),
+    [100, 100, 100],
+    'nothing is free: by size',
+  );
+  const silent = shareByLoad(
+    'a',
+    new Map([
+      ['a', { hosts: 1, utilisation: 0.9 }],
+      ['b', { hosts: 3, utilisation: null }],
+    ]),
+  );
+  t.ok((silent.get('b') ?? 0) > 0.9, 'a zone that says nothing counts as free');
 });
