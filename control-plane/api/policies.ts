@@ -27,8 +27,8 @@ export interface PolicyRoutesOptions {
 
 /** `?wait=` may not keep a connection longer than this. */
 const LONGEST_WAIT_MS = 30_000;
-/** How often a write is judged anew because another write came between. */
-const WRITE_ATTEMPTS = 8;
+/** How often a write is judged anew because a write of another replica came between. */
+const WRITE_ATTEMPTS = 64;
 /** `?message=` is for a line or two, not for a document. */
 const LONGEST_MESSAGE = 500;
 
@@ -37,8 +37,12 @@ interface Named {
   readonly Querystring: { readonly wait?: string; readonly message?: string };
 }
 
-export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOptions): Promise<void> {
-  const { store } = options;
+/** One after the other: writes of one control plane that judge the same set could only send each other back. */
+type InTurn = <T>(write: () => Promise<T>) => Promise<T>;
+
+export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRoutesOptions): Promise<void> {
+  const { store } = routeOptions;
+  const options = { ...routeOptions, inTurn: createTurns() };
   for (const type of [JSON_TYPE, ...YAML_TYPES]) {
     app.addContentTypeParser(type, { parseAs: 'string' }, async (_request: FastifyRequest, text: string) => ({
       text,
@@ -110,6 +114,15 @@ export async function policyRoutes(app: FastifyInstance, options: PolicyRoutesOp
   );
 }
 
+function createTurns(): InTurn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (write) => {
+    const turn = last.then(write);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
 /** Puts or, with null, removes; judges the whole set first, and again when another write came between. */
 async function write(
   store: Store,
@@ -137,14 +150,15 @@ async function write(
 async function change(
   request: FastifyRequest<Named>,
   reply: FastifyReply,
-  { store, ledger, verdicts }: PolicyRoutesOptions,
+  { store, ledger, verdicts, inTurn }: PolicyRoutesOptions & { readonly inTurn: InTurn },
   document: PolicyDocument | null,
 ): Promise<unknown> {
   refuseForeignDocument(request, request.params.kind, request.params.name);
   // Judged before the write: an answer of 400 must mean that nothing happened.
   const waitMs = waitOf(request.query.wait);
   const message = messageOf(request.query.message);
-  const result = await write(store, request, idOf(request.params), document, message);
+  const id = idOf(request.params);
+  const result = await inTurn(() => write(store, request, id, document, message));
   if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
   const agents = waitMs === 0 ? ledger.tally(result.version) : await settled(ledger, verdicts, result.version, waitMs);
   if (request.method !== 'DELETE') reply.header('etag', etagOf(result.revision));
