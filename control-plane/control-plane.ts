@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
+import { isLoopback } from '#contract/text/host-port.ts';
 import { type Api, createApi } from './api/api.ts';
 import type { RouteEntry } from './api/auth.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -73,6 +74,10 @@ async function run({
   requestTimeoutMs,
 }: ControlPlaneOptions): Promise<Running> {
   const log = givenLog ?? pino({ name: 'control-plane', level: config.log.level });
+  // The configuration was judged before; whoever builds one by hand must not open the mesh to the network either.
+  if (config.auth === null && !isLoopback(config.listen.host)) {
+    throw new Error(`${config.listen.host} is not a loopback address, and without auth only those are listened on`);
+  }
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();

@@ -7,6 +7,7 @@ import type { StoredToken } from '../../control-plane/core/tokens.ts';
 import type { AccessStore } from '../../control-plane/store/access-store.ts';
 import { createConsulAccessStore } from '../../control-plane/store/consul-access-store.ts';
 import { ConsulKv } from '../../control-plane/store/consul-kv.ts';
+import { ask, follow, startControlPlane } from '../support/control-plane-client.ts';
 import { consulOrFail, startConsul } from '../support/real-consul.ts';
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex');
@@ -92,3 +93,45 @@ t.test('two replicas on one Consul', { timeout: 120_000 }, async (t) => {
     t.same(firstBroken(await two.oldest(0, 1_000), null, digest), { sequence: 50, reason: 'missing' });
   });
 });
+
+t.test(
+  'a token revoked at one control plane is refused by the other within five seconds',
+  { timeout: 120_000 },
+  async (t) => {
+    if (consulOrFail(t) === null) return;
+    const { url: consulUrl } = await startConsul(t);
+    const bootstrapToken = 'bootstrap-0123456789abcdef0123456789abcdef';
+    const boss = { authorization: `Bearer ${bootstrapToken}` };
+    const [one, two] = [
+      await startControlPlane(t, { consulUrl, bootstrapToken }),
+      await startControlPlane(t, { consulUrl, bootstrapToken }),
+    ];
+    const made = await ask(`${one.url}/v1/tokens`, 'POST', { name: 'screen', role: 'viewer' }, boss);
+    t.equal(made.status, 201);
+    const bearer = { authorization: `Bearer ${String(made.body.secret)}` };
+    const status = async () => (await ask(`${two.url}/v1/whoami`, 'GET', undefined, bearer)).status;
+    // Asked sparingly, since refusals count.
+    const becomes = async (wanted: number): Promise<number> => {
+      const startedAt = performance.now();
+      while ((await status()) !== wanted) {
+        if (performance.now() - startedAt > 20_000) throw new Error(`not ${wanted} within 20 s`);
+        await new Promise((resolve) => setTimeout(resolve, 700));
+      }
+      return performance.now() - startedAt;
+    };
+    await becomes(200);
+    const page = await follow(`${two.url}/v1/events`, bearer);
+    const { id } = made.body.token as { id: string };
+    const startedAt = performance.now();
+    t.equal((await ask(`${one.url}/v1/tokens/${id}`, 'DELETE', undefined, boss)).status, 200);
+    await page.ended;
+    const endedAfterMs = performance.now() - startedAt;
+    t.ok(endedAfterMs < 5_000, `the stream at the other one ended after ${Math.round(endedAfterMs)} ms`);
+    t.equal(await status(), 401);
+    const { body } = await ask(`${two.url}/v1/audit/verify`, 'GET', undefined, boss);
+    t.match(body, { isIntact: true, firstBroken: null });
+    t.match((await ask(`${two.url}/v1/audit`, 'GET', undefined, boss)).body, {
+      entries: [{ status: 401 }, { method: 'DELETE', path: `/v1/tokens/${id}`, verdict: 'allowed' }],
+    });
+  },
+);

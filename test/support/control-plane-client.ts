@@ -2,6 +2,7 @@
 
 import { type Logger, pino } from 'pino';
 import type { AgentReport, PolicyPush } from '#contract/frames.ts';
+import type { ControlPlaneConfig } from '../../control-plane/config.ts';
 import { createControlPlane, type Started } from '../../control-plane/control-plane.ts';
 
 interface Teardown {
@@ -16,13 +17,18 @@ export async function startControlPlane(
     tokensFile = null,
     bootstrapToken = null,
     folder = t.testdir(),
+    host = '127.0.0.1',
     log = pino({ level: 'silent' }),
+    consulUrl = null,
     requestTimeoutMs,
   }: {
     tokensFile?: string | null;
     bootstrapToken?: string | null;
     folder?: string;
+    host?: string;
     log?: Logger;
+    /** Keeps policies, tokens and audit there in place of the folder. */
+    consulUrl?: string | null;
     requestTimeoutMs?: number;
   } = {},
 ): Promise<Started & { stop: () => Promise<void> }> {
@@ -32,8 +38,8 @@ export async function startControlPlane(
   };
   const controlPlane = createControlPlane({
     config: {
-      listen: { host: '127.0.0.1', port: 0 },
-      store: { kind: 'sqlite', path: `${folder}/policies.db` },
+      listen: { host, port: 0 },
+      store: consulUrl === null ? { kind: 'sqlite', path: `${folder}/policies.db` } : consulStore(consulUrl),
       registry: null,
       auth: tokensFile === null && bootstrapToken === null ? null : auth,
       log: { level: 'silent' },
@@ -43,6 +49,10 @@ export async function startControlPlane(
   });
   t.teardown(() => controlPlane.stop());
   return { ...(await controlPlane.start()), stop: () => controlPlane.stop() };
+}
+
+function consulStore(url: string): ControlPlaneConfig['store'] {
+  return { kind: 'consul', url, prefix: 'outrigger/', token: null, tokenFile: null, datacenter: null };
 }
 
 /** What an event of a stream was. */
