@@ -52,7 +52,7 @@ export function groupEndpoints(
   const levels = levelsOf(endpoints, policy.loadBalancer.failover);
   if (levels.length === 0) return { groups: [], groupShares: [], isPanicking: false, warmUntil: -1 };
   const { loads, panicking } = loadByPriority(
-    levels.map(({ members, serving }) => ({ serving: serving.length, total: members.length })),
+    levels.map(({ members, serving }) => ({ serving: isFailing(serving) ? 0 : serving.length, total: members.length })),
     policy.outlierDetection.minHealthPercent,
   );
   const shares = levels.flatMap((level, index): Share[] => {
@@ -89,6 +89,16 @@ function servingOf(members: readonly EndpointView[]): readonly EndpointView[] {
 
 function isServing({ stats }: EndpointView): boolean {
   return stats.state === 'serving';
+}
+
+/**
+ * Every one of them would be out, were it not for the ceiling: then whoever went first is out by chance, and the level as a whole is
+ * what fails. Nothing of it counts as serving, so that the next level takes over, or all of this one is tried.
+ */
+function isFailing(serving: readonly EndpointView[]): boolean {
+  if (serving.length === 0) return false;
+  for (const { stats } of serving) if (!stats.isOverflowing) return false;
+  return true;
 }
 
 function sharesOf(

@@ -231,7 +231,7 @@ export class Mesh {
     const epochMs = this.#clock.epochMs();
     const isFrozen = this.#isFrozen();
     const isSwept = sweepService(view, windows, { now, epochMs, random: this.#random, isFrozen }, events);
-    const isChanged = isSwept || view.warmUntil >= 0 || isDividedByLoad(view);
+    const isChanged = isSwept || view.warmUntil >= 0 || view.isPanicking || isDividedByLoad(view);
     if (isChanged) {
       record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view));
       events.push(panicEvent(view, record.view, epochMs));

@@ -12,6 +12,9 @@ import type { EndpointView, ServiceView } from '../core/snapshot.ts';
 import { RESPREAD_MS } from '../core/utilisation.ts';
 import { warmUpStepMs } from '../core/warm-up.ts';
 
+/** How often a service in panic is looked at. */
+const PANIC_MS = 1000;
+
 export interface SweepMoment {
   readonly now: number;
   readonly epochMs: number;
@@ -41,13 +44,15 @@ export function sweepService(
 
 /**
  * When the service has to be looked at without being asked: the end of a window, the earliest end of an ejection, the end of a
- * quiet interval, the next step of a warm-up, the next division by load, and in any case after the policy's interval, for endpoints that only the ceiling
+ * quiet interval, the next step of a warm-up, the next division by load, a look at panic, and in any case after the policy's interval, for endpoints that only the ceiling
  * kept.
  */
 export function nextSweepAt(view: ServiceView, windows: ServiceWindows, now: number): number {
   const { endpoints, policy, warmUntil } = view;
   const { intervalMs } = policy.outlierDetection;
   let at = Math.min(now + intervalMs, windowsEndAt(windows, policy.outlierDetection));
+  // Panic ends when an endpoint that only the ceiling kept has recovered, which is no event.
+  if (view.isPanicking) at = Math.min(at, now + PANIC_MS);
   if (isDividedByLoad(view)) at = Math.min(at, now + RESPREAD_MS);
   if (warmUntil >= 0) at = Math.min(at, now + warmUpStepMs(policy.loadBalancer.slowStart));
   for (const { stats } of endpoints) {

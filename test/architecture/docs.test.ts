@@ -155,3 +155,12 @@ t.test('every configuration among the examples loads', async (t) => {
   }
   t.ok(count >= 2, `${count} configurations`);
 });
+
+t.test('every row of docs/faults.md has a test that names it, and the other way round', async (t) => {
+  const rows = [...read('docs/faults.md').matchAll(/^\| (U\d+) \|/gm)].map(([, id]) => id ?? '');
+  const titles = globSync('test/chaos/*.test.ts', { cwd: ROOT }).flatMap((file) =>
+    [...read(file).matchAll(/t\.test\('((?:U\d+ )+)/g)].flatMap(([, ids = '']) => ids.trim().split(' ')),
+  );
+  t.ok(rows.length > 10, `${rows.length} rows`);
+  t.same([...new Set(titles)].sort(), rows.sort());
+});

@@ -5,7 +5,7 @@ import type { EndpointStats } from '../stats.ts';
 import type { Decision } from './sweep.ts';
 import { clearWindows, dropSuspicion } from './windows.ts';
 
-/** @returns true when a state changed, so that the service's view must be rebuilt */
+/** @returns true when a state changed (or one is kept in spite of itself), so that the service's view must be rebuilt */
 export function applyDecision(decision: Decision, now: number): boolean {
   const { stats } = decision.view;
   switch (decision.kind) {
@@ -31,7 +31,8 @@ export function applyDecision(decision: Decision, now: number): boolean {
       return true;
     case 'overflow':
       stats.isOverflowing = true;
-      return false;
+      // The last one that the ceiling keeps changes what the whole level is taken for (groups.ts).
+      return true;
     case 'detect':
       // As in Envoy a run that was only counted begins anew, so that it is told once for each full run.
       if (decision.reason === 'consecutive_5xx') stats.consecutive5xx = 0;

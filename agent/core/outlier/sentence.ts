@@ -69,7 +69,10 @@ export function describeReinstatement(view: EndpointView, reason: ReturnReason, 
 
 export function describePanic(service: string, serving: number, all: number, minHealthPercent: number): string {
   const share = `${serving} of ${all} endpoints serving`;
-  return `${service} is in panic and uses every endpoint: ${share}, threshold ${minHealthPercent} %`;
+  // Above the threshold there is one other reason: what still serves is kept by the ceiling alone.
+  const isEnough = serving > 0 && serving * 100 >= minHealthPercent * all;
+  const why = isEnough ? 'each of them kept by the ceiling alone' : `threshold ${minHealthPercent} %`;
+  return `${service} is in panic and uses every endpoint: ${share}, ${why}`;
 }
 
 export function describeCalm(service: string, serving: number, all: number, minHealthPercent: number): string {

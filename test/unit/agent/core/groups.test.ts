@@ -6,7 +6,7 @@ import { createEndpointStats } from '../../../../agent/core/stats.ts';
 import { chooseSubset } from '../../../../agent/core/subset.ts';
 import { createServiceStats, createServiceView, PLAIN_CONTEXT } from '../../../../agent/core/view.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
-import { endpointAt, endpointViews, policyWith } from '../../../support/views.ts';
+import { endpointAt, endpointViews, policyWith, viewOf } from '../../../support/views.ts';
 
 type Spec = { readonly zone?: string; readonly tags?: readonly string[]; readonly meta?: Record<string, string> };
 
@@ -216,4 +216,17 @@ t.test('subset: each agent has its own, of the asked size for each level, and on
   t.equal(two.filter(({ endpoint }) => endpoint.tags.length === 0).length, 3, 'the standby level is whole');
   t.equal(two.length, 23);
   t.equal(chooseSubset(levels, { ...settings, subsetSize: 0 }, 'web-1'), levels);
+});
+
+t.test('a level of which every serving endpoint is kept by the ceiling alone counts as failed', async (t) => {
+  const views = endpointViews(1, 1, 1);
+  const [first, second, third] = views;
+  if (first === undefined || second === undefined || third === undefined) return;
+  first.stats.state = 'ejected';
+  second.stats.isOverflowing = true;
+  t.equal(viewOf(views).isPanicking, false, 'one of two still answers');
+  third.stats.isOverflowing = true;
+  t.equal(viewOf(views).isPanicking, true);
+  t.equal(viewOf(views).pickable.length, 3, 'the one that is out may be the one that came back');
+  t.equal(viewOf(views, { outlierDetection: { minHealthPercent: 0 } }).pickable.length, 3);
 });
