@@ -11,11 +11,13 @@ import { Fleet } from './core/fleet.ts';
 import { Ledger } from './core/ledger.ts';
 import { documentsFor } from './core/scope.ts';
 import { Signal } from './core/signal.ts';
-import { Hub, type PushSet } from './push/hub.ts';
+import { Hub } from './push/hub.ts';
+import { pushSetOf } from './push/push-set.ts';
+import { Rollouts } from './push/rollouts.ts';
 import { createRegistry } from './registry/registry.ts';
 import type { AccessStore } from './store/access-store.ts';
-import { openAccessStore, openStore } from './store/open-store.ts';
-import type { PolicySet, Store } from './store/store.ts';
+import { type OpenStore, openAccessStore, openStore } from './store/open-store.ts';
+import type { PolicySet } from './store/store.ts';
 
 export interface ControlPlaneOptions {
   readonly config: ControlPlaneConfig;
@@ -84,12 +86,12 @@ async function run({
   };
   try {
     const onNotice = (text: string): void => log.warn(text);
-    const { store, leadership } = await openStore(config.store, { clock, random: Math.random, onNotice });
-    closers.push(() => store.close());
-    closers.push(() => leadership.stop());
+    const opened = await openStore(config.store, { clock, random: Math.random, onNotice });
+    closers.push(() => opened.store.close());
+    closers.push(() => opened.leadership.stop());
     const access = await openAccessStore(config.store, { clock, random: Math.random });
     closers.push(() => access.close());
-    const { hub, api } = await join(store, access, { config, log, clock, requestTimeoutMs }, closers);
+    const { hub, api } = await join(opened, access, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     const registryUrl =
       config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
@@ -109,7 +111,7 @@ interface Setting {
 }
 
 async function join(
-  store: Store,
+  { store, leadership, board }: OpenStore,
   access: AccessStore,
   { config, log, clock, requestTimeoutMs }: Setting,
   closers: (() => Promise<void>)[],
@@ -120,8 +122,17 @@ async function join(
   const tell = (kind: 'policy' | 'lifecycle', reason: string, text: string, agentId: string | null): void => {
     fleet.tell({ atEpochMs: clock.epochMs(), kind, service: null, endpoint: null, reason, text, agentId });
   };
+  const onFault = (text: string): void => log.warn(text);
+  const tellRollout = (reason: string, text: string): void => tell('policy', reason, text, null);
+  const rollouts = new Rollouts({ store, leadership, board, ledger, fleet, clock, tell: tellRollout, onFault });
+  closers.push(() => rollouts.stop());
+  let pushed = pushSetOf(await store.list(), null);
+  const publish = (set: PolicySet): void => {
+    pushed = pushSetOf(set, pushed);
+    hub.publish(pushed);
+  };
   const hub = new Hub({
-    initial: pushSetOf(await store.list()),
+    initial: pushed,
     createNonce: () => randomBytes(9).toString('base64url'),
     now: () => clock.now(),
     select: documentsFor,
@@ -148,6 +159,7 @@ async function join(
     ledger,
     fleet,
     verdicts,
+    rollouts,
     clock,
     log,
     softwareVersion: SOFTWARE_VERSION,
@@ -173,11 +185,12 @@ async function join(
   closers.push(() => api.close());
   closers.push(async () => hub.close());
   store.onChange((set) => {
-    hub.publish(pushSetOf(set));
+    publish(set);
     tell('policy', 'policy_changed', `Policy version ${set.version} is in force.`, null);
   });
   // What another replica wrote between the first reading and the listening.
-  hub.publish(pushSetOf(await store.list()));
+  publish(await store.list());
+  rollouts.start();
   const sweeper = setInterval(() => {
     for (const agentId of ledger.sweep(clock.now())) fleet.forget(agentId);
   }, SWEEP_EVERY_MS);
@@ -195,10 +208,6 @@ async function startRegistry(
   closers.push(() => registry.close());
   const { host, port } = await registry.listen(address);
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function pushSetOf({ version, policies }: PolicySet): PushSet {
-  return { version, documents: policies.map(({ document }) => document) };
 }
 
 /** Gives up waiting, not closing: the process is about to end anyway. */

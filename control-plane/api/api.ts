@@ -24,6 +24,7 @@ import { pageRoutes } from './page.ts';
 import { policyRoutes } from './policies.ts';
 import { ApiError, registerProblems, sendProblem } from './problem.ts';
 import { relayRoutes } from './relay.ts';
+import { type RolloutControl, rolloutRoutes } from './rollouts.ts';
 import { policyComponents } from './schemas.ts';
 import { serviceRoutes } from './services.ts';
 import { TokenBook } from './token-book.ts';
@@ -49,6 +50,7 @@ export interface ApiOptions {
   readonly ledger: Ledger;
   readonly fleet: Fleet;
   readonly verdicts: Signal;
+  readonly rollouts: RolloutControl;
   readonly clock: Clock;
   readonly log: FastifyBaseLogger;
   readonly softwareVersion: string;
@@ -96,7 +98,9 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const book = createBook(options);
   await book.refresh();
   const { app, auth } = await createApp(options, metrics, options.auth === null ? null : book);
-  await app.register(policyRoutes, { store: options.store, ledger, verdicts: options.verdicts });
+  const { store, verdicts, rollouts } = options;
+  await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
+  await app.register(rolloutRoutes, { store, rollouts });
   const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,

@@ -11,11 +11,13 @@ import { parseDuration } from '#contract/text/durations.ts';
 import { nearest } from '#contract/text/suggest.ts';
 import type { Ledger, Tally } from '../core/ledger.ts';
 import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
+import { isActive, type Rollout, SOAK_MS, stableDocuments } from '../core/rollout.ts';
 import type { Signal } from '../core/signal.ts';
 import type { PolicySet, Store, StoredPolicy, WriteResult } from '../store/store.ts';
 import { refuseForeignDocument } from './auth.ts';
 import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
 import { ApiError } from './problem.ts';
+import type { RolloutControl } from './rollouts.ts';
 import { policyRouteSchemas as schemas } from './schemas.ts';
 
 export interface PolicyRoutesOptions {
@@ -23,18 +25,27 @@ export interface PolicyRoutesOptions {
   readonly ledger: Ledger;
   /** Emitted whenever a verdict arrived or a stream opened or closed. */
   readonly verdicts: Signal;
+  readonly rollouts: RolloutControl;
 }
 
 /** `?wait=` may not keep a connection longer than this. */
 const LONGEST_WAIT_MS = 30_000;
 /** How often a write is judged anew because a write of another replica came between. */
 const WRITE_ATTEMPTS = 64;
+/** Time at each stage of a rollout; agents report every 2 s. */
+const SHORTEST_SOAK_MS = 1_000;
+const LONGEST_SOAK_MS = 86_400_000;
 /** `?message=` is for a line or two, not for a document. */
 const LONGEST_MESSAGE = 500;
 
 interface Named {
   readonly Params: { readonly kind: string; readonly name: string };
-  readonly Querystring: { readonly wait?: string; readonly message?: string };
+  readonly Querystring: {
+    readonly wait?: string;
+    readonly message?: string;
+    readonly rollout?: string;
+    readonly soak?: string;
+  };
 }
 
 /** One after the other: writes of one control plane that judge the same set could only send each other back. */
@@ -123,22 +134,30 @@ function createTurns(): InTurn {
   };
 }
 
-/** Puts or, with null, removes; judges the whole set first, and again when another write came between. */
-async function write(
-  store: Store,
-  request: FastifyRequest,
-  id: PolicyId,
-  document: PolicyDocument | null,
-  message: string,
-): Promise<WriteResult> {
+interface Wish {
+  readonly id: PolicyId;
+  /** Null removes. */
+  readonly document: PolicyDocument | null;
+  readonly message: string;
+  /** Record of a rollout over the set that is being changed; null: at once and everywhere. */
+  readonly begin: ((set: PolicySet) => Rollout) | null;
+}
+
+/** Judges the whole set first, and again when another write came between. */
+async function write(store: Store, request: FastifyRequest, wish: Wish): Promise<WriteResult> {
   const ifMatch = conditionOf(request);
+  const { id, document, message, begin } = wish;
   for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
     const set: PolicySet = await store.list();
+    refuseDuringRollout(set, id, begin !== null);
     const documents = documentsOf(set.policies);
     const next = document === null ? withoutDocument(documents, id) : withDocument(documents, document);
-    const problems = checkConsistency(next);
+    // During a rollout the set is in force in two forms, and both must hold.
+    const other = isActive(set.rollout) ? stableDocuments(next, set.rollout) : null;
+    const problems = [...checkConsistency(next), ...(other === null ? [] : checkConsistency(other))];
     if (problems.length > 0) throw invalid(problems);
-    const options = { ifMatch, ifVersion: set.version, author: request.operator, message };
+    const rollout = begin === null ? {} : { rollout: begin(set) };
+    const options = { ifMatch, ifVersion: set.version, author: request.operator, message, ...rollout };
     const result = document === null ? await store.remove(id, options) : await store.put(document, options);
     if (result.kind === 'stale') throw stale(id, result.revision);
     if (result.kind === 'missing') throw notFound(id);
@@ -147,10 +166,17 @@ async function write(
   throw new ApiError('OTR_ERR_UNAVAILABLE', `other writes kept coming between; try again`);
 }
 
+/** One at a time, because two changes at once could not be told apart by what they do to the agents. */
+function refuseDuringRollout({ rollout }: PolicySet, id: PolicyId, isRollout: boolean): void {
+  if (!isActive(rollout) || (rollout.policy !== id && !isRollout)) return;
+  const what = `rollout ${rollout.id} of ${rollout.policy} is ${rollout.state}`;
+  throw new ApiError('OTR_ERR_ROLLOUT', `${what}; wait for its end or abort it`, null, { rollout: rollout.id });
+}
+
 async function change(
   request: FastifyRequest<Named>,
   reply: FastifyReply,
-  { store, ledger, verdicts, inTurn }: PolicyRoutesOptions & { readonly inTurn: InTurn },
+  { store, ledger, verdicts, rollouts, inTurn }: PolicyRoutesOptions & { readonly inTurn: InTurn },
   document: PolicyDocument | null,
 ): Promise<unknown> {
   refuseForeignDocument(request, request.params.kind, request.params.name);
@@ -158,7 +184,10 @@ async function change(
   const waitMs = waitOf(request.query.wait);
   const message = messageOf(request.query.message);
   const id = idOf(request.params);
-  const result = await inTurn(() => write(store, request, id, document, message));
+  const soakMs = soakOf(request.query);
+  const begin =
+    soakMs === null ? null : (set: PolicySet) => rollouts.begin(set, id, document, request.operator, soakMs);
+  const result = await inTurn(() => write(store, request, { id, document, message, begin }));
   if (result.kind !== 'written') throw new Error(`write ended as ${result.kind}`);
   const agents = waitMs === 0 ? ledger.tally(result.version) : await settled(ledger, verdicts, result.version, waitMs);
   if (request.method !== 'DELETE') reply.header('etag', etagOf(result.revision));
@@ -256,6 +285,15 @@ function conditionOf(request: FastifyRequest): Condition {
   const condition = parseCondition(ifMatch, ifNoneMatch);
   if (condition !== null) return condition;
   throw new ApiError('OTR_ERR_STALE_REVISION', 'If-Match must be one "<revision>" or *, If-None-Match must be *');
+}
+
+/** Null: no rollout is asked for. */
+function soakOf({ rollout, soak }: Named['Querystring']): number | null {
+  if (rollout === undefined && soak === undefined) return null;
+  if (rollout !== 'staged') throw new ApiError('OTR_ERR_BAD_REQUEST', 'rollout must be staged; soak goes with it');
+  const soakMs = soak === undefined ? SOAK_MS : parseDuration(soak);
+  if (soakMs !== null && soakMs >= SHORTEST_SOAK_MS && soakMs <= LONGEST_SOAK_MS) return soakMs;
+  throw new ApiError('OTR_ERR_BAD_REQUEST', 'soak must be a duration between 1s and 1d');
 }
 
 function waitOf(text: string | undefined): number {

@@ -11,6 +11,7 @@ export const API_ERRORS = {
   OTR_ERR_FORBIDDEN: [403, 'this token may not do this'],
   OTR_ERR_FOREIGN_HOST: [403, 'the request came by a name that is not ours'],
   OTR_ERR_NOT_FOUND: [404, 'there is no such thing'],
+  OTR_ERR_ROLLOUT: [409, 'a rollout is under way'],
   OTR_ERR_STALE_REVISION: [412, 'the document changed in the meantime'],
   OTR_ERR_TOO_LARGE: [413, 'the body is larger than the limit'],
   OTR_ERR_MEDIA_TYPE: [415, 'the body has a content type that is not read here'],

@@ -14,6 +14,12 @@ const waiting = {
   type: 'object',
   properties: {
     wait: { type: 'string', description: 'Answer after every connected agent did, or after this long: 2s' },
+    rollout: {
+      type: 'string',
+      enum: ['staged'],
+      description: 'To one agent, 10 %, 50 %, all; back by itself when it does harm',
+    },
+    soak: { type: 'string', description: 'Time at each stage of the rollout: 1m' },
     message: { type: 'string', maxLength: 500, description: 'Why, for the history' },
   },
 };

@@ -1,20 +1,14 @@
-// Who is connected, and who gets what. A new version goes to every open stream; each stream gets the set in force when it
-// opens. It never repeats a version on one stream, so a set that an agent refused is not sent to it in a loop; the one
-// exception is a stream that becomes its agent's own when a successor went away.
+// Who is connected, and who gets what. A new version goes to every open stream, a step of a staged change only to those that it
+// concerns; each stream gets the set in force when it opens. It never repeats a version on one stream, so a set that an agent
+// refused is not sent to it in a loop; the one exception is a stream that becomes its agent's own when a successor went away.
 
 import type { ServerResponse } from 'node:http';
-import type { PolicyPush } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
-import { Session, type SessionTiming } from './session.ts';
+import type { PushSet } from './push-set.ts';
+import { type OutgoingPush, Session, type SessionTiming } from './session.ts';
 
 /** Changes that follow each other faster than this travel together: the first at once, the rest as one. */
 export const DEBOUNCE_MS = 20;
-
-/** The set to push. */
-export interface PushSet {
-  readonly version: number;
-  readonly documents: readonly PolicyDocument[];
-}
 
 /** Where the hub tells what happened; the ledger behind it. */
 export interface HubEvents {
@@ -54,6 +48,8 @@ interface Stream {
   readonly life: string;
   readonly service: string | null;
   readonly session: Session;
+  /** The list that it was sent last, before the selection for its service; by identity. */
+  sent: readonly PolicyDocument[] | null;
 }
 
 export class Hub {
@@ -64,8 +60,8 @@ export class Hub {
   /** By agent, never empty. The last stream speaks for the agent; the others are sent the same and noted nowhere. */
   readonly #streams = new Map<string, readonly Stream[]>();
   readonly #select: NonNullable<HubOptions['select']>;
-  /** Of the set in force, by service: agents beside one service share a selection. */
-  readonly #selected = new Map<string, readonly PolicyDocument[]>();
+  /** Of the set in force and of the trial, as JSON by service: agents beside one service share a selection. */
+  readonly #texts = new Map<readonly PolicyDocument[], Map<string | null, string>>();
   #current: PushSet;
   #pushedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
@@ -116,17 +112,18 @@ export class Hub {
     });
     const older = this.#streams.get(agentId) ?? [];
     const kept = older.filter((stream) => stream.life !== life).slice(1 - MAX_LIVES);
-    this.#streams.set(agentId, [...kept, { life, service, session }]);
-    for (const stream of older) if (!kept.includes(stream)) stream.session.close();
+    const stream: Stream = { life, service, session, sent: null };
+    this.#streams.set(agentId, [...kept, stream]);
+    for (const former of older) if (!kept.includes(former)) former.session.close();
     this.#events.connected(agentId);
-    session.push(this.#next(service));
+    this.#push(agentId, stream);
   }
 
   /** A new set is in force. Pushes in this turn, or, within DEBOUNCE_MS of the last push, at the end of that time. */
   publish(set: PushSet): void {
     if (set.version === this.#current.version || this.#isClosed) return;
     this.#current = set;
-    this.#selected.clear();
+    this.#texts.clear();
     if (this.#timer !== null) return;
     const waitMs = this.#pushedAt + DEBOUNCE_MS - this.#now();
     if (waitMs <= 0) this.#pushAll();
@@ -138,17 +135,19 @@ export class Hub {
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const { session } of this.#open()) session.close();
+    for (const streams of this.#streams.values()) for (const { session } of streams) session.close();
   }
 
   #pushAll(): void {
     this.#timer = null;
     this.#pushedAt = this.#now();
-    for (const { service, session } of this.#open()) session.push(this.#next(service));
-  }
-
-  #open(): Stream[] {
-    return [...this.#streams.values()].flat();
+    for (const [agentId, streams] of this.#streams) {
+      for (const stream of streams) {
+        // In a trial a version can be a step that changes nothing for this agent.
+        const isLeftAlone = this.#current.trial !== null && stream.sent === this.#documentsFor(agentId);
+        if (!isLeftAlone) this.#push(agentId, stream);
+      }
+    }
   }
 
   #speakerOf(agentId: string): Session | null {
@@ -165,21 +164,31 @@ export class Hub {
       this.#streams.set(agentId, left);
       // Pushed again for a verdict of the process that is left.
       const speaker = left.at(-1);
-      if (wasSpeaker) speaker?.session.push(this.#next(speaker.service));
+      if (wasSpeaker && speaker !== undefined) this.#push(agentId, speaker);
       return;
     }
     this.#streams.delete(agentId);
     this.#events.disconnected(agentId);
   }
 
-  #next(service: string | null): PolicyPush {
-    return { version: this.#current.version, nonce: this.#createNonce(), documents: this.#documentsFor(service) };
+  #push(agentId: string, stream: Stream): void {
+    const documents = this.#documentsFor(agentId);
+    stream.sent = documents;
+    const documentsJson = this.#textFor(stream.service, documents);
+    const push: OutgoingPush = { version: this.#current.version, nonce: this.#createNonce(), documentsJson };
+    stream.session.push(push);
   }
 
-  #documentsFor(service: string | null): readonly PolicyDocument[] {
-    if (service === null) return this.#current.documents;
-    const documents = this.#selected.get(service) ?? this.#select(service, this.#current.documents);
-    this.#selected.set(service, documents);
-    return documents;
+  #documentsFor(agentId: string): readonly PolicyDocument[] {
+    const { documents, trial } = this.#current;
+    return trial?.isIn(agentId) === true ? trial.documents : documents;
+  }
+
+  #textFor(service: string | null, documents: readonly PolicyDocument[]): string {
+    const texts = this.#texts.get(documents) ?? new Map<string | null, string>();
+    this.#texts.set(documents, texts);
+    const text = texts.get(service) ?? JSON.stringify(service === null ? documents : this.#select(service, documents));
+    texts.set(service, text);
+    return text;
   }
 }

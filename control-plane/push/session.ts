@@ -2,12 +2,18 @@
 // instead of growing a queue. It knows nothing of stores and ledgers.
 
 import type { ServerResponse } from 'node:http';
-import type { PolicyPush } from '#contract/frames.ts';
 
 /** A comment this often keeps proxies from closing the stream and lets the agent notice a dead control plane. */
 export const HEARTBEAT_MS = 15_000;
 /** A stream whose bytes did not move for this long is cut; the agent connects again when it can. */
 export const STALLED_AFTER_MS = 45_000;
+
+/** A PolicyPush whose documents are JSON already: the text is made once for all agents that get the same. */
+export interface OutgoingPush {
+  readonly version: number;
+  readonly nonce: string;
+  readonly documentsJson: string;
+}
 
 export interface SessionTiming {
   readonly heartbeatMs: number;
@@ -17,7 +23,7 @@ export interface SessionTiming {
 export interface SessionOptions {
   readonly response: ServerResponse;
   /** Called when a push is really written, which under back-pressure may be later than `push`, or never. */
-  readonly onSent: (push: PolicyPush) => void;
+  readonly onSent: (push: OutgoingPush) => void;
   /** Called once, however the stream ends. */
   readonly onClose: () => void;
   readonly now: () => number;
@@ -28,11 +34,11 @@ const DEFAULT_TIMING: SessionTiming = { heartbeatMs: HEARTBEAT_MS, stalledAfterM
 
 export class Session {
   readonly #response: ServerResponse;
-  readonly #onSent: (push: PolicyPush) => void;
+  readonly #onSent: (push: OutgoingPush) => void;
   readonly #now: () => number;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stalledAfterMs: number;
-  #waiting: PolicyPush | null = null;
+  #waiting: OutgoingPush | null = null;
   /** When the socket stopped taking bytes; null while it takes them. */
   #blockedAt: number | null = null;
   #isClosed = false;
@@ -59,7 +65,7 @@ export class Session {
   }
 
   /** Sends now, or keeps the push in place of any older one until the socket takes bytes again. */
-  push(push: PolicyPush): void {
+  push(push: OutgoingPush): void {
     if (this.#isClosed) return;
     if (this.#blockedAt !== null) {
       this.#waiting = push;
@@ -67,7 +73,9 @@ export class Session {
     }
     // The verdict can arrive in the same turn as the write returns, so the ledger hears of the push first.
     this.#onSent(push);
-    this.#write(`event: policies\nid: ${push.version}\ndata: ${JSON.stringify(push)}\n\n`);
+    const { version, nonce, documentsJson } = push;
+    const data = `{"version":${version},"nonce":${JSON.stringify(nonce)},"documents":${documentsJson}}`;
+    this.#write(`event: policies\nid: ${version}\ndata: ${data}\n\n`);
   }
 
   close(): void {

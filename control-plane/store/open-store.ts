@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import type { StoreConfig } from '../config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { AccessStore } from './access-store.ts';
+import { type Board, createConsulBoard, createLoneBoard } from './board.ts';
 import { createConsulAccessStore } from './consul-access-store.ts';
 import { ConsulKv } from './consul-kv.ts';
 import { createConsulStore } from './consul-store.ts';
@@ -15,6 +16,7 @@ import type { Store } from './store.ts';
 export interface OpenStore {
   readonly store: Store;
   readonly leadership: Leadership;
+  readonly board: Board;
 }
 
 export interface OpenStoreOptions {
@@ -31,7 +33,8 @@ export async function openStore(
 ): Promise<OpenStore> {
   const epochMs = (): number => clock.epochMs();
   if (config.kind === 'sqlite') {
-    return { store: createSqliteStore({ path: config.path, epochMs }), leadership: createLoneLeadership() };
+    const store = createSqliteStore({ path: config.path, epochMs });
+    return { store, leadership: createLoneLeadership(), board: createLoneBoard() };
   }
   const kv = await ConsulKv.open(config);
   try {
@@ -39,9 +42,15 @@ export async function openStore(
     const now = (): number => clock.now();
     const store = await createConsulStore({ kv, prefix, epochMs, now, random, onNotice });
     const name = `${hostname()}:${process.pid}`;
-    // A client of its own, because each is closed by its owner.
-    const lockKv = await ConsulKv.open(config);
-    return { store, leadership: createConsulLeadership({ kv: lockKv, key: `${prefix}leader`, name, now, random }) };
+    const replica = `${name}:${Math.floor(random() * 2 ** 40).toString(36)}`;
+    // Clients of their own, because each is closed by its owner.
+    const leadershipKv = await ConsulKv.open(config);
+    const leadership = createConsulLeadership({ kv: leadershipKv, key: `${prefix}leader`, name, now, random });
+    return {
+      store,
+      leadership,
+      board: createConsulBoard({ kv: await ConsulKv.open(config), prefix, replica, epochMs }),
+    };
   } catch (error) {
     kv.close();
     throw error;

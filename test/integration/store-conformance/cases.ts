@@ -31,7 +31,7 @@ export function rollout(id: string, changes: Partial<Rollout> = {}): Rollout {
     id,
     policy: 'ServicePolicy/payments',
     stableDocument: null,
-    revision: 1,
+    version: 1,
     author: 'ann',
     state: 'running',
     stage: 0,
@@ -39,6 +39,7 @@ export function rollout(id: string, changes: Partial<Rollout> = {}): Rollout {
     soakMs: 1000,
     startedAtEpochMs: 0,
     stageSinceEpochMs: 0,
+    baseline: null,
     reason: '',
     ...changes,
   };

@@ -4,7 +4,8 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
-import { Hub, type PushSet } from '../../../control-plane/push/hub.ts';
+import { Hub } from '../../../control-plane/push/hub.ts';
+import type { PushSet } from '../../../control-plane/push/push-set.ts';
 
 function set(version: number, sizeBytes = 10): PushSet {
   const spec = { note: `${version} ${'x'.repeat(sizeBytes)}` };
@@ -14,7 +15,7 @@ function set(version: number, sizeBytes = 10): PushSet {
     metadata: { name: 'global' },
     spec,
   };
-  return { version, documents: [document] };
+  return { version, documents: [document], trial: null };
 }
 
 interface World {
