@@ -67,6 +67,31 @@ export async function callApi(
   return { status: response.status, body, etag: response.headers.get('etag') };
 }
 
+/** All pages of a list in one body: the first one with the items of the others added to its `name`. */
+export async function callPages(options: ApiOptions, path: string, name: string): Promise<unknown> {
+  const { body } = await callApi(options, 'GET', path);
+  const items: unknown[] = [...itemsIn(body, name)];
+  for (let cursor = cursorIn(body); cursor !== null; ) {
+    const next = (await callApi(options, 'GET', `${path}?cursor=${encodeURIComponent(cursor)}`)).body;
+    items.push(...itemsIn(next, name));
+    cursor = cursorIn(next);
+  }
+  return typeof body === 'object' && body !== null && name in body
+    ? { ...body, [name]: items, nextCursor: null }
+    : body;
+}
+
+function itemsIn(body: unknown, name: string): readonly unknown[] {
+  const items =
+    typeof body === 'object' && body !== null ? Object.entries(body).find(([key]) => key === name)?.[1] : null;
+  return Array.isArray(items) ? items : [];
+}
+
+function cursorIn(body: unknown): string | null {
+  const { nextCursor } = (body ?? {}) as { nextCursor?: unknown }; // checked below
+  return typeof nextCursor === 'string' ? nextCursor : null;
+}
+
 function parseBase(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {

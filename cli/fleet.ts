@@ -3,7 +3,7 @@
 import type { AgentReport } from '#contract/frames.ts';
 import type { AgentView } from '../control-plane/core/agent-view.ts';
 import type { EdgeView, ServiceView } from '../control-plane/core/views.ts';
-import { type ApiOptions, callApi } from './api.ts';
+import { type ApiOptions, callApi, callPages } from './api.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 
 /** Requests under way at once while reading service after service. */
@@ -27,13 +27,13 @@ export interface AgentRow extends AgentView {
 
 /** @throws CommandFailure when the control plane cannot be reached or answers something else than expected */
 export async function readAgents(options: ApiOptions): Promise<readonly AgentView[]> {
-  const { body } = await callApi(options, 'GET', '/v1/agents');
+  const body = await callPages(options, '/v1/agents', 'agents');
   return listIn<AgentView>(body, 'agents');
 }
 
 /** All services with their edges and endpoints; a service that is forgotten between two reads is left out. */
 export async function readServices(options: ApiOptions): Promise<readonly ServiceView[]> {
-  const { body } = await callApi(options, 'GET', '/v1/services');
+  const body = await callPages(options, '/v1/services', 'services');
   const names = listIn<{ service: string }>(body, 'services').map(({ service }) => service);
   const services: ServiceView[] = [];
   for (let at = 0; at < names.length; at += PARALLEL) {

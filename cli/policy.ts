@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy/policy.ts';
 import { nearest } from '#contract/text/suggest.ts';
 import type { StoredPolicy } from '../control-plane/store/store.ts';
-import { type ApiOptions, callApi, withApiOptions } from './api.ts';
+import { type ApiOptions, callApi, callPages, withApiOptions } from './api.ts';
 import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';
 import { type PolicyAnswer, readPolicyAnswer } from './policy-answer.ts';
 import { readPolicyFiles } from './policy-files.ts';
@@ -85,7 +85,7 @@ async function getPolicy(
 }
 
 async function listPolicies(options: ApiOptions & { output: OutputFormat }, terminal: Terminal): Promise<void> {
-  const { body } = await callApi(options, 'GET', '/v1/policies');
+  const body = await callPages(options, '/v1/policies', 'policies');
   const stored = readList(body);
   const now = terminal.epochMs();
   printResult(terminal, options.output, body, () =>

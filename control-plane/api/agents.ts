@@ -8,8 +8,11 @@ import { agentView, agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
 import type { Ledger } from '../core/ledger.ts';
+import { pageOf } from '../core/pages.ts';
 import type { Signal } from '../core/signal.ts';
+import { answer, NO_CONTENT, textAnswer } from './answers.ts';
 import { refuseForeignAgent } from './auth.ts';
+import { pageQuerySchema, pageSchema, readPageQuery } from './paging.ts';
 import { invalid } from './policy-text.ts';
 import { ApiError } from './problem.ts';
 import { agentParams, reportSchema, verdictSchema } from './report-schemas.ts';
@@ -46,6 +49,15 @@ export interface AgentRoutesOptions {
 /** A report of an agent with many endpoints is larger than a policy. */
 export const REPORT_LIMIT_BYTES = 2 * 1024 * 1024;
 
+/** Described and not judged: what makes no sense counts as not said. */
+const streamQuery = {
+  type: 'object',
+  properties: {
+    service: { description: 'Service that the agent stands beside; a bound token demands it' },
+    life: { description: "Names the agent's process" },
+  },
+};
+
 interface WithId {
   readonly Params: { readonly id: string };
 }
@@ -55,13 +67,32 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
   const readers = { config: { access: ['viewer'] as const } };
   const agents = { config: { access: ['agent'] as const, audit: 'off' as const } };
 
-  app.get('/v1/agents', { ...readers, schema: { summary: 'All agents', tags: ['agents'] } }, async () => ({
-    agents: agentViews(ledger, fleet, clock),
-  }));
+  const list = {
+    summary: 'All agents',
+    tags: ['agents'],
+    querystring: pageQuerySchema,
+    response: { 200: pageSchema('agents') },
+  };
+  app.get('/v1/agents', { ...readers, schema: list }, async (request) => {
+    const { items, nextCursor } = pageOf(
+      agentViews(ledger, fleet, clock),
+      ({ id }) => id,
+      readPageQuery(request.query),
+    );
+    return { agents: items, nextCursor };
+  });
 
   app.get<WithId>(
     '/v1/agents/:id',
-    { ...readers, schema: { summary: 'One agent with its last report', tags: ['agents'], params: agentParams } },
+    {
+      ...readers,
+      schema: {
+        summary: 'One agent with its last report',
+        tags: ['agents'],
+        params: agentParams,
+        response: { 200: answer('the agent', { id: { type: 'string' }, report: { type: ['object', 'null'] } }) },
+      },
+    },
     async ({ params: { id } }) => {
       const view = agentView(id, ledger, fleet, clock);
       if (view === null) throw new ApiError('OTR_ERR_NOT_FOUND', `no agent ${id} is known`);
@@ -75,7 +106,13 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     {
       ...agents,
       exposeHeadRoute: false,
-      schema: { summary: 'Policy stream (server-sent events)', tags: ['agents'], params: agentParams },
+      schema: {
+        summary: 'Policy stream (server-sent events)',
+        tags: ['agents'],
+        params: agentParams,
+        querystring: streamQuery,
+        response: { 200: textAnswer('events `policies`, each a PolicyPush', 'text/event-stream') },
+      },
     },
     async (request, reply) => {
       const { id } = request.params;
@@ -91,7 +128,16 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
 
   app.post<WithId & { Body: PolicyVerdict }>(
     '/v1/agents/:id/acks',
-    { ...agents, schema: { summary: 'Verdict on a push', tags: ['agents'], params: agentParams, body: verdictSchema } },
+    {
+      ...agents,
+      schema: {
+        summary: 'Verdict on a push',
+        tags: ['agents'],
+        params: agentParams,
+        body: verdictSchema,
+        response: NO_CONTENT,
+      },
+    },
     async (request, reply) => {
       // The nonce proves that whoever answers read the stream, for which the service was judged.
       refuseForeignAgent(request, request.params.id);
@@ -105,7 +151,13 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     {
       ...agents,
       bodyLimit: REPORT_LIMIT_BYTES,
-      schema: { summary: 'State and counters of an agent', tags: ['agents'], params: agentParams, body: reportSchema },
+      schema: {
+        summary: 'State and counters of an agent',
+        tags: ['agents'],
+        params: agentParams,
+        body: reportSchema,
+        response: NO_CONTENT,
+      },
     },
     async (request, reply) => {
       const { id } = request.params;
@@ -119,7 +171,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       ledger.reported(id, appliedVersion, clock.now());
       if (isNews && appliedVersion > options.policyVersion()) options.onAhead(id, appliedVersion);
       fleet.record(id, request.body, clock.now());
-      options.onReport(id, request.ip);
+      options.onReport(id, request.peer);
       return reply.code(204).send();
     },
   );

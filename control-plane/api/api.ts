@@ -1,7 +1,6 @@
 // The control plane's HTTP side, put together: guards, errors, routes, page. Its parts do not know each other.
 
 import type { Socket } from 'node:net';
-import swagger from '@fastify/swagger';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { PolicyVerdict } from '#contract/frames.ts';
 import { agentViews } from '../core/agent-view.ts';
@@ -15,17 +14,18 @@ import type { ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentStream, agentRoutes } from './agents.ts';
+import { answer } from './answers.ts';
 import { auditRoutes } from './audit.ts';
 import { registerAudit } from './audit-trail.ts';
 import { type Auth, type RouteEntry, registerAuth } from './auth.ts';
 import { Broadcaster, eventRoutes } from './events.ts';
 import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
+import { registerOpenApi } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { policyRoutes } from './policies.ts';
-import { ApiError, registerProblems, sendProblem } from './problem.ts';
+import { ApiError, answerBrokenRequest, registerProblems, sendProblem } from './problem.ts';
 import { relayRoutes } from './relay.ts';
 import { type RolloutControl, rolloutRoutes } from './rollouts.ts';
-import { policyComponents } from './schemas.ts';
 import { serviceRoutes } from './services.ts';
 import { TokenBook } from './token-book.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -177,6 +177,7 @@ async function createApp(
     // Streams are ended by us; what is left when closing is idle keep-alive and must not hold the process.
     forceCloseConnections: true,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allowUnionTypes: true } },
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error.code, socket),
     // Malformed URLs do not reach the error handler.
     frameworkErrors: (error, _request, reply) => {
       sendProblem(reply as FastifyReply, new ApiError('OTR_ERR_BAD_REQUEST', error.message));
@@ -190,32 +191,26 @@ async function createApp(
   app.removeContentTypeParser('text/plain');
   registerProblems(app);
   const { access, clock, log } = options;
-  const auth = registerAuth(app, { book, now: () => clock.now() });
+  // First, because it notes where a request came from before anything can refuse it.
   registerAudit(app, { store: access, now: () => clock.now(), epochMs: () => clock.epochMs(), log });
+  const auth = registerAuth(app, { book, now: () => clock.now() });
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff');
   });
   app.addHook('onResponse', async (request, reply) => {
     metrics.countRequest(request.method, request.routeOptions.url ?? 'unknown', reply.statusCode);
   });
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: { title: 'Outrigger control plane', version: options.softwareVersion },
-      components: { schemas: policyComponents(), securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
-      security: [{ bearer: [] }],
-    },
-  });
-  app.get('/v1/openapi.json', { config: { access: ['any'] }, schema: { hide: true } }, async () => app.swagger());
+  await registerOpenApi(app, options.softwareVersion);
   return { app, auth };
 }
 
 async function healthRoutes(app: FastifyInstance, { store }: { store: Store }): Promise<void> {
   const config = { access: ['public'] as const };
-  app.get('/live', { config, schema: { summary: 'The process runs', tags: ['health'] } }, async () => ({
-    status: 'live',
-  }));
-  app.get('/ready', { config, schema: { summary: 'The store can be read', tags: ['health'] } }, async () => {
+  const status = { status: { type: 'string' } };
+  const live = { summary: 'The process runs', tags: ['health'], response: { 200: answer('it does', status) } };
+  const ready = { summary: 'The store can be read', tags: ['health'], response: { 200: answer('it can', status) } };
+  app.get('/live', { config, schema: live }, async () => ({ status: 'live' }));
+  app.get('/ready', { config, schema: ready }, async () => {
     try {
       return { status: 'ready', version: await store.version() };
     } catch (error) {

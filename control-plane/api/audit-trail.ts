@@ -16,6 +16,8 @@ declare module 'fastify' {
     made: string | null;
     /** Code of the problem that was answered. */
     refusal: string | null;
+    /** Address of the peer as it was when the request came: a socket that is gone has none. */
+    peer: string;
   }
 }
 
@@ -39,6 +41,10 @@ export function registerAudit(app: FastifyInstance, options: AuditOptions): void
   const trail = new AuditTrail(options);
   app.decorateRequest('made', null);
   app.decorateRequest('refusal', null);
+  app.decorateRequest('peer', 'unknown');
+  app.addHook('onRequest', async (request) => {
+    request.peer = (request.ip as string | undefined) ?? 'unknown';
+  });
   app.addHook('preHandler', async (request) => {
     if (isChange(request)) await trail.flush();
   });
@@ -111,7 +117,7 @@ function draftOf(request: FastifyRequest, reply: FastifyReply, atEpochMs: number
     actor: status === 401 ? null : request.operator,
     tokenId: request.token?.id ?? null,
     role: request.token?.role ?? null,
-    from: request.ip,
+    from: request.peer,
     method: request.method,
     path: pathOf(request.url, isDenied),
     verdict: isDenied ? 'denied' : status >= 400 ? 'refused' : 'allowed',

@@ -5,6 +5,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type AuditEntry, type BrokenEntry, CHAIN_START, firstBroken } from '../core/audit.ts';
 import type { AccessStore } from '../store/access-store.ts';
+import { answer } from './answers.ts';
 import { pageQuerySchema, pageSchema, readPageQuery } from './paging.ts';
 import { ApiError } from './problem.ts';
 
@@ -62,16 +63,7 @@ export async function auditRoutes(app: FastifyInstance, { store }: { readonly st
             hash: { type: 'string', description: 'Its hash' },
           },
         },
-        response: {
-          200: {
-            description: 'what was found',
-            content: {
-              'application/json': {
-                schema: { type: 'object', properties: { isIntact: { type: 'boolean' } }, additionalProperties: true },
-              },
-            },
-          },
-        },
+        response: { 200: answer('what was found', { isIntact: { type: 'boolean' }, head: { type: 'object' } }) },
       },
     },
     async ({ query }): Promise<Verification> => verify(store, notedIn(query)),

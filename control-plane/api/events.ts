@@ -5,6 +5,8 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { AgentView } from '../core/agent-view.ts';
 import type { FleetEvent, ServiceView } from '../core/views.ts';
+import { textAnswer } from './answers.ts';
+import { ApiError } from './problem.ts';
 
 /** Least time between two `changes`. */
 export const CHANGES_EVERY_MS = 500;
@@ -165,14 +167,20 @@ export class Broadcaster {
 }
 
 export async function eventRoutes(app: FastifyInstance, { broadcaster }: { broadcaster: Broadcaster }): Promise<void> {
-  const schema = { summary: 'Live state of the mesh (server-sent events: state, changes, mesh)', tags: ['services'] };
+  const schema = {
+    summary: 'Live state of the mesh (server-sent events: state, changes, mesh)',
+    tags: ['services'],
+    response: { 200: textAnswer('events', 'text/event-stream') },
+  };
   // HEAD would open a stream that nobody can read.
   const exposeHeadRoute = false;
   app.get(
     '/v1/events',
     { exposeHeadRoute, config: { access: ['viewer'] as const }, schema },
     async (_request, reply) => {
-      if (!broadcaster.connect(reply.raw)) return reply.code(503).send();
+      if (!broadcaster.connect(reply.raw)) {
+        throw new ApiError('OTR_ERR_UNAVAILABLE', `${CLIENT_LIMIT} pages are open already`);
+      }
       reply.hijack();
       return reply;
     },

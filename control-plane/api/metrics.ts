@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AgentState } from '../core/ledger.ts';
 import type { ServiceView } from '../core/views.ts';
+import { textAnswer } from './answers.ts';
 
 const SERVICE_LABEL_LIMIT = 500;
 /** Gauges of prom-client that are named like counters, which promtool refuses. */
@@ -119,7 +120,11 @@ export async function metricsRoutes(
   app: FastifyInstance,
   { metrics }: { metrics: ControlPlaneMetrics },
 ): Promise<void> {
-  const schema = { summary: 'Prometheus metrics', tags: ['health'] };
+  const schema = {
+    summary: 'Prometheus metrics',
+    tags: ['health'],
+    response: { 200: textAnswer('samples', 'text/plain') },
+  };
   app.get('/metrics', { config: { access: ['viewer'] as const }, schema }, async (_request, reply) =>
     reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics.render()),
   );

@@ -10,11 +10,13 @@ import { POLICY_KINDS, type PolicyDocument, type PolicyId } from '#contract/poli
 import { parseDuration } from '#contract/text/durations.ts';
 import { nearest } from '#contract/text/suggest.ts';
 import type { Ledger, Tally } from '../core/ledger.ts';
+import { pageOf } from '../core/pages.ts';
 import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
 import { isActive, type Rollout, SOAK_MS, stableDocuments } from '../core/rollout.ts';
 import type { Signal } from '../core/signal.ts';
 import type { PolicySet, Store, StoredPolicy, WriteResult } from '../store/store.ts';
 import { refuseForeignDocument } from './auth.ts';
+import { readPageQuery } from './paging.ts';
 import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
 import { ApiError } from './problem.ts';
 import type { RolloutControl } from './rollouts.ts';
@@ -65,9 +67,10 @@ export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRou
   const readers = { config: { access: ['viewer'] as const } };
   const editors = { config: { access: ['editor'] as const } };
 
-  app.get('/v1/policies', { ...readers, schema: schemas.list }, async () => {
+  app.get('/v1/policies', { ...readers, schema: schemas.list }, async (request) => {
     const { version, policies } = await store.list();
-    return { version, policies: policies.map(viewOf) };
+    const { items, nextCursor } = pageOf(policies.map(viewOf), ({ id }) => id, readPageQuery(request.query));
+    return { version, policies: items, nextCursor };
   });
 
   app.get<Named>('/v1/policies/:kind/:name', { ...readers, schema: schemas.get }, async (request, reply) => {
@@ -92,7 +95,8 @@ export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRou
   app.get<Named>('/v1/policies/:kind/:name/history', { ...readers, schema: schemas.history }, async (request) => {
     const revisions = await store.history(idOf(request.params));
     if (revisions.length === 0) throw notFound(idOf(request.params));
-    return { revisions };
+    const { items, nextCursor } = pageOf(revisions, newestFirst, readPageQuery(request.query));
+    return { revisions: items, nextCursor };
   });
 
   app.post<Named>(
@@ -311,6 +315,11 @@ function messageOf(text: string | readonly string[] = ''): string {
     'OTR_ERR_BAD_REQUEST',
     `message must be one text of at most ${LONGEST_MESSAGE} characters in one line`,
   );
+}
+
+/** Key of a page: larger revisions come first. */
+function newestFirst({ revision }: { readonly revision: number }): string {
+  return String(Number.MAX_SAFE_INTEGER - revision).padStart(16, '0');
 }
 
 function viewOf(policy: StoredPolicy): StoredPolicy & { readonly id: string } {

@@ -1,5 +1,7 @@
 // Every answer that is not a success, as application/problem+json (RFC 9457) with one of a closed list of codes.
 
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Problem } from '#contract/problem.ts';
 import { StoreError } from '../store/store.ts';
@@ -11,12 +13,15 @@ export const API_ERRORS = {
   OTR_ERR_FORBIDDEN: [403, 'this token may not do this'],
   OTR_ERR_FOREIGN_HOST: [403, 'the request came by a name that is not ours'],
   OTR_ERR_NOT_FOUND: [404, 'there is no such thing'],
+  OTR_ERR_REQUEST_TIMEOUT: [408, 'the request did not arrive in time'],
   OTR_ERR_ROLLOUT: [409, 'a rollout is under way'],
   OTR_ERR_STALE_REVISION: [412, 'the document changed in the meantime'],
   OTR_ERR_TOO_LARGE: [413, 'the body is larger than the limit'],
   OTR_ERR_MEDIA_TYPE: [415, 'the body has a content type that is not read here'],
   OTR_ERR_INVALID: [422, 'the document has problems'],
   OTR_ERR_TOO_MANY_FAILURES: [429, 'too many failed attempts from this address'],
+  OTR_ERR_RATE_LIMITED: [429, 'too many requests'],
+  OTR_ERR_HEADERS_TOO_LARGE: [431, 'the headers are larger than the limit'],
   OTR_ERR_INTERNAL: [500, 'the control plane failed'],
   OTR_ERR_AGENT_UNREACHABLE: [502, 'the agent could not be reached'],
   OTR_ERR_UNAVAILABLE: [503, 'the policy store cannot be written now'],
@@ -57,7 +62,7 @@ export class ApiError extends Error {
 
 /** Answers with a problem; `reply` must not have been sent. */
 export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply {
-  const [status, title] = API_ERRORS[error.code];
+  const [status] = API_ERRORS[error.code];
   reply.request.refusal = error.code;
   return reply
     .code(status)
@@ -65,15 +70,49 @@ export function sendProblem(reply: FastifyReply, error: ApiError): FastifyReply 
     .header('content-type', 'application/problem+json; charset=utf-8')
     .header('cache-control', 'no-store')
     .serializer((body: unknown) => JSON.stringify(body))
-    .send({
-      type: `https://outrigger.dev/errors/${error.code}`,
-      title,
-      status,
-      code: error.code,
-      detail: error.message,
-      ...error.fields,
-      ...(error.problems === null ? {} : { problems: error.problems }),
-    });
+    .send(bodyOf(error));
+}
+
+function bodyOf(error: ApiError): object {
+  const [status, title] = API_ERRORS[error.code];
+  return {
+    type: `https://outrigger.dev/errors/${error.code}`,
+    title,
+    status,
+    code: error.code,
+    detail: error.message,
+    ...error.fields,
+    ...(error.problems === null ? {} : { problems: error.problems }),
+  };
+}
+
+/** What is no HTTP request, or never became one whole, has no reply object: the answer is written to the socket. */
+export function answerBrokenRequest(cause: string | undefined, socket: Duplex): void {
+  if (socket.destroyed) return;
+  // A connection that the peer reset has nobody to answer.
+  if (cause === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const error = brokenRequest(cause);
+  const [status] = API_ERRORS[error.code];
+  const body = JSON.stringify(bodyOf(error));
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncache-control: no-store\r\n`;
+  const type = 'content-type: application/problem+json; charset=utf-8';
+  socket.end(`${head}${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+function brokenRequest(cause: string | undefined): ApiError {
+  if (cause === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new ApiError('OTR_ERR_REQUEST_TIMEOUT', 'send the whole request, head and body, sooner');
+  }
+  if (cause === 'HPE_HEADER_OVERFLOW') {
+    return new ApiError('OTR_ERR_HEADERS_TOO_LARGE', 'a request head has at most 16 KiB here');
+  }
+  return new ApiError(
+    'OTR_ERR_BAD_REQUEST',
+    `what came is no HTTP request that is read here (${cause ?? 'malformed'})`,
+  );
 }
 
 /** Makes every error and every unknown path a problem. */

@@ -70,6 +70,7 @@ function proxyOptions(
     upstream: '',
     prefix: '/v1/agents/:id/admin',
     rewritePrefix: '/',
+    routes: ['/*'],
     httpMethods,
     config: { access },
     disableRequestLogging: true,

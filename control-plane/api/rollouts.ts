@@ -5,6 +5,7 @@ import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import { type Rollout, STAGES } from '../core/rollout.ts';
 import type { RolloutHealth } from '../core/rollout-health.ts';
 import type { PolicySet, Store } from '../store/store.ts';
+import { answer } from './answers.ts';
 import { refuseForeignDocument } from './auth.ts';
 import { ApiError } from './problem.ts';
 
@@ -25,6 +26,7 @@ export interface RolloutRoutesOptions {
 }
 
 const tags = ['policies'];
+const rolloutSchema = { id: { type: 'string' }, state: { type: 'string' }, percent: { type: 'number' } };
 
 export async function rolloutRoutes(app: FastifyInstance, { store, rollouts }: RolloutRoutesOptions): Promise<void> {
   const readers = { config: { access: ['viewer'] as const } };
@@ -33,7 +35,14 @@ export async function rolloutRoutes(app: FastifyInstance, { store, rollouts }: R
 
   app.get(
     '/v1/rollouts',
-    { ...readers, schema: { summary: 'The staged change that is under way, or the last one', tags } },
+    {
+      ...readers,
+      schema: {
+        summary: 'The staged change that is under way, or the last one',
+        tags,
+        response: { 200: answer('it', { version: { type: 'integer' }, rollout: { type: ['object', 'null'] } }) },
+      },
+    },
     async () => {
       const { version, rollout } = await store.list();
       return { version, rollout: rollout === null ? null : viewOf(rollout, rollouts.healthOf(rollout.id)) };
@@ -43,7 +52,10 @@ export async function rolloutRoutes(app: FastifyInstance, { store, rollouts }: R
   const steer = (verb: 'pause' | 'resume' | 'abort', summary: string): void => {
     app.post<{ Params: { id: string } }>(
       `/v1/rollouts/:id/${verb}`,
-      { ...editors, schema: { summary, tags, params } },
+      {
+        ...editors,
+        schema: { summary, tags, params, response: { 200: answer('the rollout as it is now', rolloutSchema) } },
+      },
       async (request) => {
         const { id } = request.params;
         await refuseForeignRollout(request, store, id);

@@ -1,10 +1,21 @@
-// What /openapi.json says about the policy routes. Description only: bodies are judged by parsePolicy, which finds every
+// What /v1/openapi.json says about the policy routes. Description only: bodies are judged by parsePolicy, which finds every
 // problem where a schema validator stops at the first.
 
 import { POLICY_KINDS } from '#contract/policy/policy.ts';
 import { POLICY_SCHEMAS } from '#contract/schema/policy-schema.ts';
+import { answer, problemAnswers } from './answers.ts';
+import { pageQuerySchema, pageSchema } from './paging.ts';
 
 const tags = ['policies'];
+/** Of a write with If-Match or If-None-Match; what every route can answer is added where the document is made. */
+const stale = problemAnswers(['OTR_ERR_STALE_REVISION', 'OTR_ERR_INVALID', 'OTR_ERR_ROLLOUT']);
+const version = { version: { type: 'integer' } };
+const written = {
+  revision: { type: 'integer' },
+  ...version,
+  isChanged: { type: 'boolean' },
+  agents: { type: 'object' },
+};
 const named = {
   type: 'object',
   properties: { kind: { type: 'string' }, name: { type: 'string' } },
@@ -23,14 +34,6 @@ const waiting = {
     message: { type: 'string', maxLength: 500, description: 'Why, for the history' },
   },
 };
-const problem = {
-  description: 'Refused; `code` says why, `problems` lists everything that is wrong with a document',
-  content: { 'application/problem+json': { schema: { type: 'object' } } },
-};
-const ok = (description: string): object => ({
-  description,
-  content: { 'application/json': { schema: { type: 'object', additionalProperties: true } } },
-});
 const documentBody = {
   content: {
     'application/json': { schema: { $ref: '#/components/schemas/PolicyDocument' } },
@@ -39,12 +42,19 @@ const documentBody = {
 };
 
 export const policyRouteSchemas = {
-  list: { summary: 'All policies in force', tags, response: { 200: ok('version and policies') } },
+  list: {
+    summary: 'All policies in force',
+    tags,
+    querystring: pageQuerySchema,
+    response: { 200: pageSchema('policies', version) },
+  },
   get: {
     summary: 'One policy; ETag is its revision',
     tags,
     params: named,
-    response: { 200: ok('the policy'), 404: problem },
+    response: {
+      200: answer('the policy', { id: { type: 'string' }, document: { $ref: '#/components/schemas/PolicyDocument' } }),
+    },
   },
   put: {
     summary: 'Create or replace a policy (If-Match, If-None-Match)',
@@ -52,28 +62,21 @@ export const policyRouteSchemas = {
     params: named,
     querystring: waiting,
     body: documentBody,
-    response: {
-      200: ok('replaced'),
-      201: ok('created'),
-      412: problem,
-      413: problem,
-      422: problem,
-      503: problem,
-      507: problem,
-    },
+    response: { 200: answer('replaced', written), 201: answer('created', written), ...stale },
   },
   remove: {
     summary: 'Remove a policy (If-Match)',
     tags,
     params: named,
     querystring: waiting,
-    response: { 200: ok('removed'), 404: problem, 412: problem, 422: problem },
+    response: { 200: answer('removed', written), ...stale },
   },
   history: {
     summary: 'Revisions, newest first',
     tags,
     params: named,
-    response: { 200: ok('revisions'), 404: problem },
+    querystring: pageQuerySchema,
+    response: { 200: pageSchema('revisions') },
   },
   rollback: {
     summary: 'Put a former revision in force again, as a new revision (If-Match)',
@@ -81,13 +84,13 @@ export const policyRouteSchemas = {
     params: named,
     querystring: waiting,
     body: { type: 'object', properties: { revision: { type: 'integer', minimum: 1 } }, required: ['revision'] },
-    response: { 200: ok('in force'), 404: problem, 412: problem, 422: problem },
+    response: { 200: answer('in force', written), ...stale },
   },
   validate: {
     summary: 'Dry run: judge documents against the set in force, store nothing',
     tags,
     body: documentBody,
-    response: { 200: ok('what would change'), 422: problem },
+    response: { 200: answer('what would change', { ...version, changes: { type: 'array' } }) },
   },
   effective: {
     summary: 'What applies to requests of one caller to one service, and which document says so',
@@ -97,7 +100,7 @@ export const policyRouteSchemas = {
       properties: { caller: { type: 'string' }, service: { type: 'string' } },
       required: ['caller', 'service'],
     },
-    response: { 200: ok('every value with its origin') },
+    response: { 200: answer('every value with its origin', { ...version, policy: { type: 'object' } }) },
   },
 } as const;
 

@@ -15,6 +15,7 @@ import {
   tokenView,
 } from '../core/tokens.ts';
 import type { AccessStore } from '../store/access-store.ts';
+import { answer } from './answers.ts';
 import { pageQuerySchema, pageSchema, readPageQuery } from './paging.ts';
 import { invalid } from './policy-text.ts';
 import { ApiError } from './problem.ts';
@@ -53,10 +54,6 @@ const bodySchema = {
   },
 };
 const tokenSchema = { type: 'object', additionalProperties: true };
-const answer = (description: string, properties: object): object => ({
-  description,
-  content: { 'application/json': { schema: { type: 'object', properties } } },
-});
 const tags = ['access'];
 const admins = { access: ['admin'] as const };
 
@@ -135,7 +132,9 @@ export async function tokenRoutes(app: FastifyInstance, options: TokenRoutesOpti
       schema: {
         summary: 'The token of this request and what it may do',
         tags,
-        response: { 200: answer('who asks', { isAuthenticated: { type: 'boolean' }, token: tokenSchema }) },
+        response: {
+          200: answer('who asks', { isAuthenticated: { type: 'boolean' }, token: { type: ['object', 'null'] } }),
+        },
       },
     },
     async ({ token }) => ({

@@ -54,12 +54,10 @@ t.test('a token is made, used, listed and revoked; its stream ends', { timeout: 
   t.ok(performance.now() - startedAt < 5_000, 'the stream that it opened is over');
   t.equal((await ask(`${url}/v1/whoami`, 'GET', undefined, bearer(secret))).status, 401);
   const { body } = await ask(`${url}/v1/tokens`, 'GET', undefined, boss);
-  t.match(body, {
-    tokens: [
-      { id: token.id, state: 'revoked' },
-      { id: 'bootstrap', source: 'configuration' },
-    ],
-  });
+  const listed = new Map((body.tokens as Made['token'][]).map((one) => [one.id, one]));
+  t.match(listed.get(token.id), { state: 'revoked' });
+  t.match(listed.get('bootstrap'), { source: 'configuration', state: 'valid' });
+  t.equal(listed.size, 2);
   t.notMatch(JSON.stringify(body), /sha256|otr_/);
   t.match(await ask(`${url}/v1/tokens/bootstrap`, 'DELETE', undefined, boss), {
     status: 404,

@@ -1,9 +1,7 @@
 // Policies through the whole control plane over real sockets: writes and their conditions, problems, pushes and verdicts.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { API_ERRORS } from '../../control-plane/api/problem.ts';
 import { ask, follow, nextPush, orderReport, startControlPlane } from '../support/control-plane-client.ts';
 
 const PAYMENTS = '/v1/policies/ServicePolicy/payments';
@@ -243,24 +241,6 @@ t.test('stopping ends streams at once and is the same twice', async (t) => {
   const page = await follow(`${url}/v1/events`);
   await Promise.all([stop(), stop(), stream.ended, page.ended]);
   await t.rejects(fetch(`${url}/live`));
-});
-
-t.test('docs/api.md lists the errors and the routes that there are, no more and no fewer', async (t) => {
-  const { routes } = await startControlPlane(t);
-  const page = readFileSync(new URL('../../docs/api.md', import.meta.url), 'utf8');
-  const errors = [...page.matchAll(/^\| `(OTR_ERR_\w+)` \| (\d+) \| (.+) \|$/gm)].map(([, code, status, title]) => [
-    code,
-    [Number(status), title],
-  ]);
-  t.same(Object.fromEntries(errors), API_ERRORS);
-  const written = [...page.matchAll(/^\| (GET|PUT|POST|DELETE) \| `([^`]+)` \| (\w+) \|/gm)].map(
-    ([, method, path, role]) => `${method} ${path} ${role}`,
-  );
-  const served = routes
-    .filter(({ method, url: path }) => method !== 'HEAD' && (path.startsWith('/v1/') || /^\/[a-z]+$/.test(path)))
-    .filter(({ url: path }) => !/\/admin\/?$/.test(path))
-    .map(({ method, url: path, access }) => `${method} ${path.replace('::', ':')} ${access.join(' ')}`);
-  t.same(written.sort(), served.sort());
 });
 
 t.test('the event stream begins with the whole state and then tells only what changed', async (t) => {
