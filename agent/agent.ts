@@ -22,6 +22,7 @@ import { Admission, readMaxDescriptors } from './proxy/admission.ts';
 import { createProxyListener, type ProxyListener } from './proxy/listener.ts';
 import { Pools } from './proxy/pools.ts';
 import { DEFAULT_LIMITS, type ListenerRoute } from './proxy/scope.ts';
+import { createSideWork } from './proxy/side-work.ts';
 import { createTcpListener } from './proxy/tcp-listener.ts';
 import { Readiness } from './readiness.ts';
 import { createStateFile } from './state-file.ts';
@@ -188,6 +189,7 @@ export function createAgent(options: AgentOptions): Agent {
     discover: (name: string) => discovery.ensure(name),
     stalls,
     hops: new Hops(),
+    side: createSideWork(),
     decisions,
     reusePort: config.listeners.sharePorts,
   };

@@ -65,7 +65,7 @@ function rest(socket: Socket): void {
 async function serveProxy(port: number): Promise<void> {
   const id = `a@127.0.0.1:${port}`;
   const endpoint = { id, address: '127.0.0.1', port, weight: 1, zone: null, tags: [], meta: {} };
-  const plan = { service: 'a', policy: DEFAULT_POLICY, rules: [], permission: { kind: 'allow' as const } };
+  const plan = { service: 'a', policy: DEFAULT_POLICY, rules: [], subsets: [], permission: { kind: 'allow' as const } };
   const view = createServiceView(plan, [{ endpoint, stats: createEndpointStats(id) }], createServiceStats('a'));
   const listener = createProxyListener({
     direction: 'outbound',

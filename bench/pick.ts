@@ -34,7 +34,7 @@ function viewOf(count: number, policy: BalancerPolicy, isWeighted: boolean): Ser
     recordLatency(stats, 5 + (index % 7), 0);
     return { endpoint, stats };
   });
-  const plan = { service: 'svc', policy: effective, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = { service: 'svc', policy: effective, rules: [], subsets: [], permission: { kind: 'allow' } } as const;
   return createServiceView(plan, views, createServiceStats('svc'));
 }
 

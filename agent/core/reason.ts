@@ -29,6 +29,7 @@ export const REASON_STATUS = {
   rate_limited: 429,
   loop_detected: 508,
   draining: 503,
+  fault_injected: 503,
   response_aborted: null,
   downstream_disconnect: null,
 } as const satisfies Record<string, number | null>;

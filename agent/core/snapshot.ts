@@ -1,7 +1,7 @@
 // The frozen view that the request path reads. Built by mesh/ and replaced whole; a request pins one and keeps it to its end.
 
 import type { EndpointState } from '#contract/frames.ts';
-import type { CallerPermission, EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
+import type { CallerPermission, EffectivePolicy, SubsetFilter } from '#contract/policy/policy.ts';
 import type { MemberTable } from './balance/hash-table.ts';
 import type { Turns } from './balance/round-robin.ts';
 import type { HeldView } from './decision/pick-trace.ts';
@@ -12,6 +12,7 @@ import type { PendingQueue } from './limits/pending-queue.ts';
 import type { TokenBucket } from './limits/token-bucket.ts';
 import type { RetryBudget } from './retry/budget.ts';
 import type { HedgeDelay } from './retry/hedge-delay.ts';
+import type { RouteTable } from './route.ts';
 import type { EndpointStats } from './stats.ts';
 
 /** One endpoint in a snapshot: identity that may change, measurement that does not. */
@@ -78,7 +79,11 @@ export interface ServiceView {
   readonly service: string;
   readonly policy: EffectivePolicy;
   readonly permission: CallerPermission;
-  readonly rules: readonly RouteRule[];
+  readonly routes: RouteTable;
+  /** The subset of the service that this view is of; null for all of it. */
+  readonly subset: SubsetFilter | null;
+  /** Views of the subsets that rules may name. */
+  readonly subsets: ReadonlyMap<string, ServiceView>;
   /** Every endpoint, ejected ones included. */
   readonly endpoints: readonly EndpointView[];
   /** What picks choose from, with the share of each as running sums (the last is 1; empty with one group or none). */

@@ -9,6 +9,8 @@ import { PendingQueue } from './limits/pending-queue.ts';
 import { TokenBucket } from './limits/token-bucket.ts';
 import { RetryBudget } from './retry/budget.ts';
 import { HedgeDelay } from './retry/hedge-delay.ts';
+import { routeTableOf } from './routes/route-table.ts';
+import { createSubsetViews } from './routes/subset-views.ts';
 import type { EndpointView, Exclusion, ServiceStats, ServiceView } from './snapshot.ts';
 
 /** Fresh measurement of one service. The caller keeps it for as long as it knows the name. */
@@ -55,11 +57,12 @@ export function createServiceView(
   const grouping = groupEndpoints(plan.policy, known, context);
   const [first] = grouping.groups;
   const isOneGroup = grouping.groups.length === 1 && first !== undefined;
-  return Object.freeze({
+  const whole: Omit<ServiceView, 'subsets'> = {
     service: plan.service,
     policy: plan.policy,
     permission: plan.permission,
-    rules: plan.rules,
+    routes: routeTableOf(plan.rules, context.former?.routes ?? null),
+    subset: null,
     endpoints: known,
     ...grouping,
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),
@@ -67,7 +70,8 @@ export function createServiceView(
     held: { view: null },
     excluded: excludedOf(known),
     stats,
-  });
+  };
+  return Object.freeze({ ...whole, subsets: createSubsetViews(plan, whole, context) });
 }
 
 const NOBODY: readonly EndpointView[] = Object.freeze([]);

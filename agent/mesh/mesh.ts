@@ -9,8 +9,8 @@ import type { EndpointSet } from '../core/endpoint.ts';
 import { countByZone, type ViewContext } from '../core/groups.ts';
 import { type CheckResult, forgetChecks, recordCheck } from '../core/outlier/checks.ts';
 import { createServiceWindows, type ServiceWindows } from '../core/outlier/windows.ts';
+import { chooseEndpoints } from '../core/routes/subset-views.ts';
 import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
-import { chooseSubset } from '../core/subset.ts';
 import { configureStats, createServiceStats, createServiceView } from '../core/view.ts';
 import { keepIfSame, parsePush } from './documents.ts';
 import { createInboundView, type InboundTarget } from './inbound.ts';
@@ -184,14 +184,17 @@ export class Mesh {
   }
 
   /**
-   * Services that must be discovered too, each once, in order: backends that rules name, and the agent's own where zones count
+   * Services that must be discovered too, each once, in order: backends and mirrors that rules name, and the agent's own where zones count
    * (it says how the callers are spread).
    */
   wantedServices(): string[] {
     const wanted = new Set<string>();
     for (const { plan } of this.#records.values()) {
       if (this.#isByZone(plan)) wanted.add(this.#caller);
-      for (const { backends } of plan.rules) for (const { service } of backends) wanted.add(service);
+      for (const { backends, mirror, redirect } of plan.rules) {
+        if (redirect === null) for (const { service } of backends) wanted.add(service);
+        if (mirror !== null) wanted.add(mirror.service);
+      }
     }
     return [...wanted].sort();
   }
@@ -241,7 +244,7 @@ export class Mesh {
   }
 
   #build(plan: ServicePlan, members: readonly EndpointView[], former: ServiceView | null): ServiceView {
-    const endpoints = chooseSubset(members, plan.policy.loadBalancer, this.#self.id);
+    const endpoints = chooseEndpoints(members, plan, this.#self.id);
     const stats = this.#statsOf(plan.service, plan);
     return createServiceView(plan, endpoints, stats, this.#context(this.#clock.now(), former));
   }

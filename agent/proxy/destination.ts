@@ -2,14 +2,19 @@
 // with a value; the one wait of the request path, for discovery, is here too.
 
 import { serviceFromHost } from '#contract/names.ts';
-import type { EffectivePolicy, HeaderChanges, RouteRule } from '#contract/policy/policy.ts';
+import type { EffectivePolicy } from '#contract/policy/policy.ts';
+import type { HeaderChanges, RouteRule } from '#contract/policy/route-rule.ts';
 import { isHashPolicy } from '../core/balance/hash-table.ts';
 import { hashOfRequest } from '../core/hash-key.ts';
 import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import { isPermitted } from '../core/permission.ts';
 import { NO_HASH } from '../core/pick.ts';
 import type { Reason } from '../core/reason.ts';
-import { chooseBackend, matchRoute } from '../core/route.ts';
+import { matchRoute, type RouteTable } from '../core/route.ts';
+import { joinedValue } from '../core/routes/field-value.ts';
+import { changePath, redirectPlace } from '../core/routes/rewrite.ts';
+import { chooseBackend } from '../core/routes/split.ts';
+import { unknownSubset } from '../core/routes/subset-views.ts';
 import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
 import { MAX_HOPS } from './headers.ts';
 import type { RequestHead } from './http1/request-head.ts';
@@ -24,13 +29,42 @@ export interface Destination {
   readonly hash: number;
   /** Rule that led here; null where the service has none. */
   readonly rule: RouteRule | null;
+  /** The one that looked for a rule, whose service need not be that of `view`; null where there are none. */
+  readonly routes: RouteTable | null;
+  /** Path and query towards the endpoint. */
+  readonly target: string;
+  /** Host towards the endpoint, and the one that the request came with. */
+  readonly host: string;
+  readonly askedHost: string;
   readonly requestChanges: HeaderChanges | null;
   readonly responseChanges: HeaderChanges | null;
 }
 
+/** The rule has an answer of its own. */
+export interface Redirection {
+  readonly kind: 'redirect';
+  readonly view: ServiceView;
+  readonly rule: RouteRule;
+  readonly routes: RouteTable;
+  readonly status: number;
+  readonly location: string;
+}
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly reason: Reason;
+  readonly message: string;
+  readonly service: string;
+  readonly rule: null;
+  /** Where rules were looked through, else null. */
+  readonly routes: RouteTable | null;
+}
+
+/** What is known of where a request goes. */
+export type Resolved = Destination | Redirection | Refused;
+
 export type Resolution =
-  | Destination
-  | { readonly kind: 'refused'; readonly reason: Reason; readonly message: string; readonly service: string }
+  | Resolved
   /** The service is not in the snapshot: ask discovery once, then resolve again. */
   | { readonly kind: 'unknown'; readonly service: string };
 
@@ -69,23 +103,33 @@ export function resolveDestination(
   const view = snapshot.services.get(service);
   if (view === undefined) return { kind: 'unknown', service };
   if (view.permission.kind !== 'allow') {
-    const refusal = refusalOf(view, head);
+    const refusal = refusalOf(view, head.method, head.path);
     if (refusal !== null) return refusal;
   }
-  return view.rules.length === 0 ? plain(view, head, source) : byRule(scope, snapshot, view, head, source);
+  return view.routes.rules.length === 0 ? plain(view, head, source) : byRule(scope, snapshot, view, head, source);
 }
 
 function plain(view: ServiceView, head: RequestHead, source: string): Destination {
   const hash = hashFor(view, head, source);
+  const host = hostOf(view, head);
   return {
     kind: 'destination',
     view,
     policy: view.policy,
     hash,
     rule: null,
+    routes: null,
+    target: head.target,
+    host,
+    askedHost: host,
     requestChanges: null,
     responseChanges: null,
   };
+}
+
+/** An HTTP/1.0 request may come without. */
+function hostOf({ service }: ServiceView, { host }: RequestHead): string {
+  return host === '' ? service : host;
 }
 
 function hashFor(view: ServiceView, head: RequestHead, source: string): number {
@@ -102,12 +146,30 @@ function byRule(
   head: RequestHead,
   source: string,
 ): Resolution {
-  const rule = matchRoute(view, head.method, head.target, (name) => fieldOf(head, name));
+  const header = (name: string) => fieldOf(head, name);
+  const rule = matchRoute(view.routes, head.method, head.target, header);
   if (rule === null) {
     const message = `no rule of the route for ${view.service} matches this request`;
-    return { kind: 'refused', reason: 'no_route', message, service: view.service };
+    return refused('no_route', message, view.service, view.routes);
   }
-  return backendOf(snapshot, view, rule, chooseBackend(rule, scope.random), head, source);
+  if (rule.redirect !== null) return redirectTo(scope, view, rule, head);
+  return backendOf(snapshot, view, rule, chooseBackend(rule, scope.random, header, source), head, source);
+}
+
+/** A client that follows must not be sent around: a location that this very rule would redirect again is refused. */
+function redirectTo(scope: ProxyScope, view: ServiceView, rule: RouteRule, head: RequestHead): Resolution {
+  const { redirect } = rule;
+  if (redirect === null) return plain(view, head, '');
+  const place = redirectPlace(redirect, hostOf(view, head), head.target);
+  const isHere =
+    place.isSameOrigin ||
+    (scope.route.kind === 'byHost' && redirect.scheme !== 'https' && serviceFromHost(place.authority) === view.service);
+  const method = redirect.status === 307 || redirect.status === 308 || head.method === 'HEAD' ? head.method : 'GET';
+  if (isHere && matchRoute(view.routes, method, place.target, (name) => fieldOf(head, name)) === rule) {
+    const message = `rule ${rule.name} redirects to ${place.target.split('?')[0]}, which it redirects again`;
+    return refused('loop_detected', message, view.service, view.routes);
+  }
+  return { kind: 'redirect', view, rule, routes: view.routes, status: redirect.status, location: place.location };
 }
 
 function backendOf(
@@ -118,57 +180,69 @@ function backendOf(
   head: RequestHead,
   source: string,
 ): Resolution {
-  const backend = rule.backends[index]?.service ?? view.service;
-  const target = backend === view.service ? view : snapshot.services.get(backend);
-  if (target === undefined) return { kind: 'unknown', service: backend };
-  if (target !== view && target.permission.kind !== 'allow') {
-    const refusal = refusalOf(target, head);
+  const { service: backend = view.service, subset = null } = rule.backends[index] ?? {};
+  const whole = backend === view.service ? view : snapshot.services.get(backend);
+  if (whole === undefined) return { kind: 'unknown', service: backend };
+  const askedHost = hostOf(view, head);
+  const path = rule.rewrite?.path ?? null;
+  const target = path === null ? head.target : changePath(path, head.target);
+  // The permission is for what the service gets to see, which a rewrite may have made another path.
+  if (whole.permission.kind !== 'allow' && (whole !== view || path !== null)) {
+    const refusal = refusalOf(whole, head.method, pathOf(target));
     if (refusal !== null) return refusal;
   }
   return {
     kind: 'destination',
-    view: target,
-    policy: rule.policies[index] ?? target.policy,
-    hash: hashFor(target, head, source),
+    view: subsetOf(whole, subset),
+    policy: rule.policies[index] ?? whole.policy,
+    hash: hashFor(whole, head, source),
     rule,
+    routes: view.routes,
+    target,
+    host: rule.rewrite?.hostname ?? askedHost,
+    askedHost,
     requestChanges: rule.requestHeaders,
     responseChanges: rule.responseHeaders,
   };
 }
 
-function refusalOf(view: ServiceView, head: RequestHead): Resolution | null {
+/** @param subset  null for all of the service */
+export function subsetOf(whole: ServiceView, subset: string | null): ServiceView {
+  return subset === null ? whole : (whole.subsets.get(subset) ?? unknownSubset(whole, subset));
+}
+
+function pathOf(target: string): string {
+  const query = target.indexOf('?');
+  return query < 0 ? target : target.slice(0, query);
+}
+
+export function refusalOf(view: ServiceView, method: string, path: string): Resolution | null {
   const { permission, service } = view;
-  if (permission.kind === 'permissions' && hidesSeparator(head.path)) {
+  if (permission.kind === 'permissions' && hidesSeparator(path)) {
     const message = 'the path hides a separator in an escape, and permissions go by the path';
-    return { kind: 'refused', reason: 'bad_request', message, service };
+    return refused('bad_request', message, service);
   }
-  if (isPermitted(permission, head.method, head.path)) return null;
+  if (isPermitted(permission, method, path)) return null;
   const from = permission.kind === 'allow' ? '' : `, by ${permission.from}`;
-  return {
-    kind: 'refused',
-    reason: 'denied',
-    message: `this caller may not make this request to ${service}${from}`,
-    service,
-  };
+  return refused('denied', `this caller may not make this request to ${service}${from}`, service);
+}
+
+function refused(reason: Reason, message: string, service: string, routes: RouteTable | null = null): Refused {
+  return { kind: 'refused', reason, message, service, rule: null, routes };
 }
 
 function noService(host: string): Resolution {
   if (host === '') {
-    return { kind: 'refused', reason: 'bad_request', message: 'a request without Host names no service', service: '' };
+    const message = 'a request without Host names no service';
+    return refused('bad_request', message, '');
   }
   const message = `${host} is not a service: write NAME, NAME.mesh or NAME.service.consul`;
-  return { kind: 'refused', reason: 'no_route', message, service: '' };
+  return refused('no_route', message, '');
 }
 
 /** Value of a field by lower-case name, joined when it came in several lines; host included. */
-function fieldOf(head: RequestHead, wanted: string): string | null {
-  if (wanted === 'host') return head.host;
-  let found: string | null = null;
-  for (let index = 0; index < head.fields.length; index += 2) {
-    if (head.fields[index] !== wanted) continue;
-    found = found === null ? (head.fields[index + 1] as string) : `${found}, ${head.fields[index + 1]}`;
-  }
-  return found;
+function fieldOf({ host, fields }: RequestHead, wanted: string): string | null {
+  return wanted === 'host' ? host : joinedValue(fields, wanted);
 }
 
 /** First use of an undeclared service: how long a request waits for discovery. */

@@ -10,17 +10,19 @@ import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.t
 import type { Hop } from '../core/retry/hops.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { CallOwner } from './call-owner.ts';
-import { awaitDiscovery, type Destination, refuseEarly, resolveDestination } from './destination.ts';
+import { awaitDiscovery, type Destination, type Resolved, refuseEarly, resolveDestination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
 import type { RetryAdvice } from './headers.ts';
 import type { AnswerSink, HttpAttempt } from './http-attempt.ts';
 import { BODY_CHUNKED } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
+import { composeRedirect } from './redirect-answer.ts';
 import { RequestBody } from './request-body.ts';
-import { beginEdge, endEdge, logEnd, noteAdmission } from './request-record.ts';
+import { beginEdge, endEdge, logEnd, noteAdmission, noteLatency } from './request-record.ts';
 import { composeOptionsAnswer, composeRescue, RETRY_AFTER_SECONDS, retryAdviceOf } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
+import { type EffectsOwner, effectsOf, type RuleEffects } from './rule-effects.ts';
 import type { ProxyScope } from './scope.ts';
 import { readSteering, type Steering } from './steering.ts';
 import { HOP_MARGIN_MS } from './timeouts.ts';
@@ -28,7 +30,7 @@ import { Tunnel } from './tunnel.ts';
 import { Turn, type TurnOwner } from './turn.ts';
 import { UpstreamCall } from './upstream-call.ts';
 
-export class Exchange implements CallOwner, AnswerSink, TurnOwner {
+export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner {
   readonly scope: ProxyScope;
   readonly down: DownstreamConnection;
   readonly head: RequestHead;
@@ -53,6 +55,9 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
   trafficClass: TrafficClass;
   /** Its place at the service. */
   #turn: Turn | null = null;
+  #resolved: Resolved | null = null;
+  /** What its rule does beside sending it on. */
+  #effects: RuleEffects | null = null;
 
   constructor(scope: ProxyScope, down: DownstreamConnection, head: RequestHead) {
     this.scope = scope;
@@ -97,18 +102,28 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
 
   #route(mayDiscover: boolean): void {
     const resolution = resolveDestination(this.scope, this.scope.mesh.snapshot, this.head, this.down.address);
+    if (resolution.kind !== 'unknown') this.#resolved = resolution;
     if (resolution.kind === 'refused') {
       this.#service = resolution.service;
       if (resolution.service !== '') this.#edge = beginEdge(this.scope, resolution.service);
       this.#rescue(resolution.reason, resolution.message);
     } else if (resolution.kind === 'destination')
       this.#admit(resolution, mayDiscover ? this.#startedAt : this.scope.clock.now());
+    else if (resolution.kind === 'redirect') this.#redirect(resolution);
     else if (mayDiscover && this.scope.discover !== null) {
       awaitDiscovery(this.scope.discover(resolution.service), () => {
         if (!this.#isOver) this.#route(false);
       });
     } else
       this.#rescue('no_route', `no service is called ${resolution.service}: neither configuration nor Consul knows it`);
+  }
+
+  #redirect(redirection: Extract<Resolved, { kind: 'redirect' }>): void {
+    this.#service = redirection.view.service;
+    this.#edge = beginEdge(this.scope, this.#service);
+    const mustClose = this.#mustClose();
+    this.down.write(composeRedirect(redirection, mustClose, this.scope.clock.epochMs()));
+    this.#finish('ok', redirection.status, mustClose);
   }
 
   #admit(destination: Destination, now: number): void {
@@ -121,6 +136,17 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
       this.#rescue('deadline_exceeded', `its caller waits ${leftMs} ms more, which is less than a call takes`);
       return;
     }
+    this.#effects = effectsOf(this, destination);
+    if (this.#effects?.holds(now) !== true) this.#ask(destination, now);
+  }
+
+  onHeld(destination: Destination): void {
+    this.#destination = destination;
+    this.#ask(destination, this.scope.clock.now());
+  }
+
+  #ask(destination: Destination, now: number): void {
+    const { view } = destination;
     const turn = new Turn(this.scope, view, this.trafficClass, this.callerDeadlineAt, this);
     this.#turn = turn;
     noteAdmission(this.record, turn.limits(now), this.scope.mesh.snapshot, destination, this.callerDeadlineAt - now);
@@ -153,15 +179,17 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
     const destination = this.#destination;
     const edge = this.#edge;
     if (destination === null || edge === null) return;
-    const queuedMs = this.#turn?.queuedMs ?? 0;
-    this.#turn?.take(this.#startedAt + queuedMs);
+    const now = this.#startedAt + (this.#effects?.heldMs ?? 0) + (this.#turn?.queuedMs ?? 0);
+    this.#turn?.take(now);
     this.#call = new UpstreamCall(this, destination, edge);
-    this.#call.start(this.#startedAt + queuedMs);
+    this.#call.start(now);
+    if (this.body.isWhole) this.#effects?.mirror(null);
   }
 
   /** More of the request's body. True when the memory of the piece stays in use. */
   onRequestBody(piece: Buffer | null, isLast: boolean): boolean {
     this.body.isWhole = isLast;
+    if (isLast && this.#call !== null) this.#effects?.mirror(piece);
     if (this.#call !== null) return this.#call.onRequestBody(piece, isLast);
     if (piece === null) return true;
     this.body.keep(piece);
@@ -185,23 +213,16 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
       attempts: this.#call?.retries.attempts ?? 0,
       why: this.steering.wantsWhy || head.status >= 500 ? this.scope.decisions.idOf(this.record) : '',
       retry: this.#retryAdvice(head.status),
+      fault: this.#effects?.faultName ?? '',
       load: this.#isInbound ? utilisation(this.#destination.view) : -1,
     });
-    if (this.#isInbound) this.#noteLatency(attempt, false);
+    if (this.#isInbound) noteLatency(this.scope, this.#destination, attempt, false);
   }
 
   /** An answer made from a failure further in, which the agents there have repeated as often as is good. */
   #retryAdvice(status: number): RetryAdvice | '' {
     const isFailure = status >= 500 || status === 429;
     return isFailure && this.#isInbound && this.#hop?.isRetryDone === true ? 'done' : '';
-  }
-
-  /** For the adaptive limit of the application. */
-  #noteLatency(attempt: HttpAttempt, isDropped: boolean): void {
-    if (this.#destination?.policy.limits.adaptiveConcurrency.isEnabled !== true) return;
-    const { stats } = this.#destination.view;
-    const now = this.scope.clock.now();
-    stats.gradient.record(attempt.outcome('response', now).latencyMs, isDropped, stats.inFlight, now);
   }
 
   onAnswerBody(bytes: Buffer, ranges: readonly number[], isLast: boolean): void {
@@ -292,12 +313,14 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
 
   onCallFailed(reason: Reason, message: string): void {
     const attempt = this.#call?.attempt ?? null;
-    if (this.#isInbound && attempt !== null && reason === 'upstream_timeout') this.#noteLatency(attempt, true);
+    if (this.#isInbound && this.#destination !== null && attempt !== null && reason === 'upstream_timeout')
+      noteLatency(this.scope, this.#destination, attempt, true);
     this.#rescue(reason, message);
   }
 
   /** The agent's own answer. The connection stays only when the request is whole: a body left behind is never parsed. */
   #rescue(reason: Reason, message: string, isBroken = false, retryAfterMs = 0): void {
+    const status = reason === 'fault_injected' ? (this.#effects?.abortStatus ?? 0) : (REASON_STATUS[reason] ?? 0);
     const { clock, decisions, direction } = this.scope;
     const mustClose = isBroken || this.#mustClose();
     this.#message = message;
@@ -311,9 +334,11 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
       why: decisions.idOf(this.record),
       retry: retryAdviceOf(reason, direction),
       retryAfterSeconds: Math.max(RETRY_AFTER_SECONDS, Math.ceil(retryAfterMs / 1000)),
+      status,
+      fault: this.#effects?.faultName ?? '',
     });
     this.down.write(text);
-    this.#finish(reason, REASON_STATUS[reason] ?? 0, mustClose);
+    this.#finish(reason, status, mustClose);
   }
 
   #finish(result: RequestResult, status: number, mustClose: boolean, now = this.scope.clock.now()): void {
@@ -345,15 +370,17 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner {
 
   /** Gives its place to whoever waits, and tells those who remember. */
   #leave(result: RequestResult, status: number, now: number): void {
-    const rule = this.#destination?.rule ?? null;
+    this.#effects?.end();
+    const routes = this.#resolved?.routes ?? null;
     this.record.end({
       direction: this.scope.direction,
       method: this.head.method,
       target: this.head.target,
       requestId: this.requestId,
       service: this.#service,
-      rule,
-      fields: rule === null ? null : this.head.fields,
+      rule: this.#resolved?.rule ?? null,
+      routes,
+      fields: routes === null ? null : this.head.fields,
       result,
       status,
       message: this.#message,

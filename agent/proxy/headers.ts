@@ -1,7 +1,7 @@
 // What the agent changes in fields: trust boundary, hop-by-hop rules, its own additions. Heads are written anew from parsed
 // fields, never copied: client copies go first, the agent's own values come after.
 
-import type { HeaderChanges } from '#contract/policy/policy.ts';
+import type { HeaderChanges } from '#contract/policy/route-rule.ts';
 import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import { isFieldValue, isToken } from './http1/char-tables.ts';
 import { BODY_CHUNKED, type Framing } from './http1/framing.ts';
@@ -46,6 +46,8 @@ export function firstValue(fields: readonly string[], name: string): string | nu
 export type RetryAdvice = 'done' | 'overloaded';
 
 export interface RequestFacts {
+  /** Path and query towards the upstream. */
+  readonly target: string;
   /** Value of Host towards the upstream. */
   readonly host: string;
   readonly requestId: string;
@@ -67,7 +69,7 @@ export function forwardedLines(clientAddress: string, host: string): string {
 /** The whole head of the request for the upstream. */
 export function composeRequestHead(head: RequestHead, facts: RequestFacts): string {
   const fields = facts.changes === null ? head.fields : applyChanges(head.fields, facts.changes);
-  let text = `${head.method} ${head.target} HTTP/1.1\r\nhost: ${facts.host}\r\n`;
+  let text = `${head.method} ${facts.target} HTTP/1.1\r\nhost: ${facts.host}\r\n`;
   let via = '';
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index] as string;
@@ -107,7 +109,12 @@ export interface ResponseFacts {
   readonly retry: RetryAdvice | '';
   /** Utilisation of the application, 0 to 1 and above; -1 to say nothing. */
   readonly load: number;
+  /** What was spoiled on purpose about this request; `''` for nothing. */
+  readonly fault: FaultName | '';
 }
+
+/** What `x-outrigger-fault` says: an injected delay or answer, so that nobody hunts a fault that was ordered. */
+export type FaultName = 'delay' | 'abort';
 
 /** The whole head of a final response for the downstream. */
 export function composeResponseHead(head: ResponseHead, facts: ResponseFacts): string {
@@ -124,6 +131,7 @@ export function composeResponseHead(head: ResponseHead, facts: ResponseFacts): s
   if (facts.why !== '') text += `x-outrigger-why: ${facts.why}\r\n`;
   if (facts.retry !== '') text += `x-outrigger-retry: ${facts.retry}\r\n`;
   if (facts.load >= 0) text += `x-outrigger-load: ${facts.load.toFixed(2)}\r\n`;
+  if (facts.fault !== '') text += `x-outrigger-fault: ${facts.fault}\r\n`;
   if (facts.isChunked) text += 'transfer-encoding: chunked\r\n';
   else if (facts.contentLength >= 0) text += `content-length: ${facts.contentLength}\r\n`;
   return facts.connection === '' ? `${text}\r\n` : `${text}connection: ${facts.connection}\r\n\r\n`;

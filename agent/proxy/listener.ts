@@ -23,6 +23,7 @@ import {
   type MeshReader,
   type ProxyScope,
 } from './scope.ts';
+import { createSideWork, type SideWork } from './side-work.ts';
 import { createSharedReader } from './socket-reads.ts';
 
 export interface ListenAddress {
@@ -56,6 +57,8 @@ export interface ProxyListenerOptions {
   /** Shared by all listeners of the agent, so that calls find the request they are made for. */
   readonly hops?: Hops;
   readonly decisions?: Decisions;
+  /** Shared by all listeners of the agent, whose bounds are for all together. */
+  readonly side?: SideWork;
 }
 
 export interface ProxyListener {
@@ -207,6 +210,7 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     stalls: options.stalls ?? null,
     hops: options.hops ?? new Hops(),
     decisions: options.decisions ?? new Decisions(prefix),
+    side: options.side ?? createSideWork(),
     draws: new Draws(),
     nextRequestId: () => {
       requests += 1;

@@ -64,6 +64,17 @@ export class RequestBody {
     } else this.keep(piece);
   }
 
+  /**
+   * The whole body in memory of its own; null when it is more than may be kept, or a part of it was let go.
+   *
+   * @param rest  a last piece, which is not kept yet
+   */
+  copy(rest: Buffer | null): Buffer | null {
+    const restBytes = rest === null ? 0 : rest.length;
+    if (this.#isOverflown || this.#keptBytes + restBytes > REPLAY_BYTES) return null;
+    return Buffer.concat(rest === null ? this.#pieces : [...this.#pieces, rest]);
+  }
+
   /** Nothing will be sent again: the response is on its way, or the rest would be missing. */
   release(): void {
     this.#isOverflown = true;

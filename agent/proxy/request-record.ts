@@ -5,6 +5,7 @@ import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.t
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Destination } from './destination.ts';
+import type { HttpAttempt } from './http-attempt.ts';
 import type { ProxyScope } from './scope.ts';
 
 /** Label of requests that reached no service: one word, so that no caller can make metric series. */
@@ -37,6 +38,18 @@ export function noteAdmission(
   const isPolicy = requestMs > 0 && requestMs <= callerMs;
   const from = isPolicy ? 'policy' : callerMs === Number.POSITIVE_INFINITY ? 'none' : 'caller';
   record.admit(limits, policyVersion, generation, isPolicy ? requestMs : callerMs, from);
+}
+
+/** For the adaptive limit of the application, where there is one. */
+export function noteLatency(
+  { clock }: ProxyScope,
+  { view, policy }: Destination,
+  attempt: HttpAttempt,
+  isDropped: boolean,
+): void {
+  if (!policy.limits.adaptiveConcurrency.isEnabled) return;
+  const now = clock.now();
+  view.stats.gradient.record(attempt.outcome('response', now).latencyMs, isDropped, view.stats.inFlight, now);
 }
 
 /** The edge that a request to `destination` counts on, already told of its begin. */

@@ -2,7 +2,7 @@
 
 import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason } from '../core/reason.ts';
-import type { RetryAdvice } from './headers.ts';
+import type { FaultName, RetryAdvice } from './headers.ts';
 import type { Direction } from './scope.ts';
 
 /** Kinds of outcome that leave the agent to answer when no retry follows. */
@@ -85,11 +85,14 @@ export interface Rescue {
   readonly retry: RetryAdvice | '';
   /** Whole seconds for Retry-After of a 429 or 503; at least 1. */
   readonly retryAfterSeconds: number;
+  /** In place of the reason's own. */
+  readonly status?: number;
+  readonly fault?: FaultName | '';
 }
 
 /** Status line, fields and a one-line JSON body, ready to be written as Latin-1. Empty for reasons that cannot be told. */
 export function composeRescue(rescue: Rescue): string {
-  const status = REASON_STATUS[rescue.reason];
+  const status = rescue.status ?? REASON_STATUS[rescue.reason];
   if (status === null) return '';
   const body = `${asciiJson({ reason: rescue.reason, message: rescue.message, service: rescue.service })}\n`;
   const isWorthRetrying = status === 503 || status === 429;
@@ -98,6 +101,7 @@ export function composeRescue(rescue: Rescue): string {
     `content-type: application/json\r\ncontent-length: ${body.length}\r\nx-outrigger-reason: ${rescue.reason}\r\n` +
     (isWorthRetrying ? `retry-after: ${rescue.retryAfterSeconds}\r\n` : '') +
     (rescue.why === '' ? '' : `x-outrigger-why: ${rescue.why}\r\n`) +
+    ((rescue.fault ?? '') === '' ? '' : `x-outrigger-fault: ${rescue.fault}\r\n`) +
     (rescue.retry === '' ? '' : `x-outrigger-retry: ${rescue.retry}\r\n`) +
     (status === 405 ? 'allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n' : '') +
     (rescue.mustClose ? 'connection: close\r\n' : '') +

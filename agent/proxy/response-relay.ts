@@ -3,7 +3,7 @@
 
 import type { Destination } from './destination.ts';
 import type { DownstreamConnection } from './downstream-connection.ts';
-import { composeResponseHead, type RetryAdvice } from './headers.ts';
+import { composeResponseHead, type FaultName, type RetryAdvice } from './headers.ts';
 import { joinRanges } from './http1/body-reader.ts';
 import { BODY_CHUNKED, BODY_NONE, BODY_UNTIL_CLOSE } from './http1/framing.ts';
 import type { ResponseHead } from './http1/response-head.ts';
@@ -27,6 +27,7 @@ export interface RelayFacts {
   readonly retry: RetryAdvice | '';
   /** Utilisation of the application to tell; -1 for nothing. */
   readonly load: number;
+  readonly fault: FaultName | '';
 }
 
 export class ResponseRelay {
@@ -61,6 +62,7 @@ export class ResponseRelay {
       why: facts.why,
       retry: facts.retry,
       load: facts.load,
+      fault: facts.fault,
     });
   }
 

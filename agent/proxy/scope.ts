@@ -11,6 +11,7 @@ import type { Decisions } from '../telemetry/decisions.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Pools } from './pools.ts';
+import type { SideWork } from './side-work.ts';
 import type { SharedReader } from './socket-reads.ts';
 
 export type Direction = 'outbound' | 'inbound';
@@ -30,6 +31,10 @@ export interface MeshReader {
 /** The part of telemetry that the request path uses. */
 export interface EdgeSource {
   edge(direction: Direction, source: string, destination: string): Edge;
+  /** A fault was injected, or would have been and there were too many at once. */
+  fault(destination: string, reason: string): void;
+  /** What became of the copy of a request. */
+  mirrored(destination: string, reason: string): void;
 }
 
 /** Absolute limits on a downstream, all ms or bytes. */
@@ -97,6 +102,8 @@ export interface ProxyScope {
   /** What the application is working on, shared by all listeners. */
   readonly hops: Hops;
   readonly decisions: Decisions;
+  /** Requests held on purpose and copies under way, of all listeners. */
+  readonly side: SideWork;
   /** Chance of one pick at a time. */
   readonly draws: Draws;
   /** How every downstream socket reads. */

@@ -3,6 +3,7 @@
 
 import type { AttemptRecord, DecisionRecord } from '../core/decision/decision-record.ts';
 import type { Outcome, OutcomeKind } from '../core/outcome.ts';
+import { explainEmpty } from '../core/routes/subset-views.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import { recordUtilisation } from '../core/utilisation.ts';
 import type { Edge } from '../telemetry/metrics.ts';
@@ -69,12 +70,12 @@ export class UpstreamCall implements AttemptOwner {
   }
 
   #composeHead(now: number): void {
-    const { view, requestChanges } = this.#destination;
-    const host = this.#head.host === '' ? view.service : this.#head.host;
+    const { target, host, askedHost, requestChanges } = this.#destination;
     this.#requestText = composeRequestHead(this.#head, {
+      target,
       host,
       requestId: this.#owner.requestId,
-      forwarded: this.#down.forwardedFor(host),
+      forwarded: this.#down.forwardedFor(askedHost),
       changes: requestChanges,
       framing: this.#body.framingOf(this.#head),
       deadlineMs: Math.max(1, this.timeouts.deadlineAt - now - HOP_MARGIN_MS),
@@ -95,7 +96,7 @@ export class UpstreamCall implements AttemptOwner {
     const endpoint = pickFor(this.#scope, this.#destination, record, this.retries.tried, again, now);
     if (endpoint === null) {
       this.#record.dropAttempt();
-      this.#owner.onCallFailed('no_healthy_upstream', `${view.service} has no endpoint`);
+      this.#owner.onCallFailed('no_healthy_upstream', explainEmpty(view));
       return;
     }
     if (this.#body.isChunked && pools.wantsLength(endpoint, route.kind === 'inbound')) {

@@ -26,6 +26,8 @@ export interface FamilyInputs {
   /** So far, by destination and reason. */
   readonly ejections: ReasonCounts;
   readonly detections: ReasonCounts;
+  readonly faults: ReasonCounts;
+  readonly mirrored: ReasonCounts;
   /** Destinations with series of their own in one gauge. */
   readonly maxDestinations: number;
 }
@@ -36,7 +38,7 @@ export function families(inputs: FamilyInputs): Family[] {
   return [...attemptFamilies(inputs), ...meshFamilies(inputs), ...agentFamilies(inputs)];
 }
 
-function attemptFamilies({ edges, ejections, detections }: FamilyInputs): Family[] {
+function attemptFamilies({ edges, ejections, detections, faults, mirrored }: FamilyInputs): Family[] {
   const sum = (label: string, counts: (edge: EdgeCounters) => Iterable<[string, number]>): Sample[] => {
     const samples = new Map<string, { labels: Record<string, string>; value: number }>();
     for (const edge of edges.all()) {
@@ -85,6 +87,18 @@ function attemptFamilies({ edges, ejections, detections }: FamilyInputs): Family
       help: 'Findings against endpoints that ejected nobody: not enforced, or the weight was halved or restored instead.',
       type: 'counter',
       samples: () => detections.samples(),
+    },
+    {
+      name: 'outrigger_injected_faults_total',
+      help: 'Requests delayed or answered on purpose by a rule; overflow: spared because too many were held at once.',
+      type: 'counter',
+      samples: () => faults.samples(),
+    },
+    {
+      name: 'outrigger_mirrored_requests_total',
+      help: 'Copies of requests by the service they were for, and what became of them.',
+      type: 'counter',
+      samples: () => mirrored.samples(),
     },
   ];
 }

@@ -88,6 +88,8 @@ export class Metrics {
   readonly #edges: EdgeTable;
   readonly #ejections: ReasonCounts;
   readonly #detections: ReasonCounts;
+  readonly #faults: ReasonCounts;
+  readonly #mirrored: ReasonCounts;
   readonly #tcp = new Map<string, TcpCounters>();
   readonly #families: (Family | ProcessFamily)[];
   readonly #edgeText = new EdgeText();
@@ -108,12 +110,16 @@ export class Metrics {
     this.#edges = new EdgeTable(this.#maxEdges, this.#budget);
     this.#ejections = new ReasonCounts(this.#maxEdges, this.#budget);
     this.#detections = new ReasonCounts(this.#maxEdges, this.#budget);
+    this.#faults = new ReasonCounts(this.#maxEdges, this.#budget);
+    this.#mirrored = new ReasonCounts(this.#maxEdges, this.#budget);
     const inputs = {
       edges: this.#edges,
       sources: { ...NO_SOURCES, ...options.sources },
       version: options.version ?? 'unknown',
       ejections: this.#ejections,
       detections: this.#detections,
+      faults: this.#faults,
+      mirrored: this.#mirrored,
       maxDestinations: Math.min(this.#maxEdges, Math.floor((maxSeries * (1 - TRAFFIC_SHARE)) / GAUGES_PER_DESTINATION)),
     };
     this.#families = [...families(inputs), ...tcpFamilies(this.#tcp), ...this.#selfFamilies()];
@@ -141,11 +147,23 @@ export class Metrics {
     this.#detections.add(destination, reason);
   }
 
+  /** A rule delayed or answered a request on purpose, or would have (`overflow`). */
+  fault(destination: string, reason: string): void {
+    this.#faults.add(destination, reason);
+  }
+
+  /** What became of the copy of a request that a rule mirrors. */
+  mirrored(destination: string, reason: string): void {
+    this.#mirrored.add(destination, reason);
+  }
+
   /** Forgets the series of a destination that left the mesh, once no request is in flight there. */
   dropDestination(service: string): void {
     this.#edges.drop(service);
     this.#ejections.drop(service);
     this.#detections.drop(service);
+    this.#faults.drop(service);
+    this.#mirrored.drop(service);
   }
 
   /** Prometheus text. One rendering is shared by all callers within a second, so a flood of scrapes costs one. */

@@ -1,6 +1,7 @@
 // Checks of texts that a pattern cannot express well, by the name that schemas use in `x-check`.
 
 import { isServiceName } from '../names.ts';
+import { parseFilter } from '../policy/filter.ts';
 import type { ProblemCode } from '../problem.ts';
 import type { JsonSchema } from '../schema/json-schema.ts';
 import { formatDuration, parseDuration, parseRate } from '../text/durations.ts';
@@ -21,6 +22,8 @@ const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
 const HEADER_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 const METHOD = /^[A-Z][A-Z0-9-]{0,31}$/;
 const PATH = /^\/[\x21\x22\x24-\x3e\x40-\x7e]*$/;
+const QUERY_TEXT = /^[^\p{Cc}\p{Cs}]*$/u;
+const HOSTNAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const CALLER = /^[a-z0-9*]([a-z0-9._*-]{0,126}[a-z0-9*])?$/;
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
@@ -41,6 +44,10 @@ export const TEXT_CHECKS: ReadonlyMap<string, TextCheck> = new Map<string, TextC
   ['headerValue', checkHeaderValue],
   ['method', checkMethod],
   ['path', (text) => (PATH.test(text) ? null : form('a path: / and visible ASCII without ? and #'))],
+  ['cleanPath', checkCleanPath],
+  ['hostname', checkHostname],
+  ['queryText', (text) => (QUERY_TEXT.test(text) ? null : form('a text without control characters'))],
+  ['filter', checkFilter],
   ['instanceId', (text) => (INSTANCE.test(text) ? null : form('1–128 letters, digits, ".", "_" or "-"'))],
   ['hostPort', (text) => (parseHostPort(text) === null ? form('HOST:PORT such as 127.0.0.1:15001') : null)],
   ['endpoint', checkEndpoint],
@@ -110,4 +117,29 @@ function checkUrl(text: string): Finding | null {
   if (url.username !== '' || url.password !== '')
     return form('a URL without a user or password', 'use token or tokenFile');
   return url.search === '' && url.hash === '' ? null : form('a URL without ? and #');
+}
+
+/** A path as this agent spells it: it is sent as it stands, so it must not need the work that paths of requests get. */
+function checkCleanPath(text: string): Finding | null {
+  if (!PATH.test(text)) return form('a path: / and visible ASCII without ? and #');
+  if (/\/\//.test(text)) return form('a path without empty segments');
+  if (/\/\.{1,2}(\/|$)/.test(text)) return form('a path without . and .. as segments');
+  return /%(?![2-7][0-9A-F]|[89A-F][0-9A-F])|%(2F|5C|7F|2E)/.test(text)
+    ? form('a path without escapes of control characters, dots and separators; other escapes in capitals')
+    : null;
+}
+
+function checkHostname(text: string): Finding | null {
+  if (HOSTNAME.test(text)) return null;
+  const lower = text.toLowerCase();
+  return form(
+    'a host name of lower-case letters, digits, "-" and ".", without port',
+    HOSTNAME.test(lower) ? `write ${lower}` : undefined,
+  );
+}
+
+function checkFilter(text: string): Finding | null {
+  const parsed = parseFilter(text);
+  if (parsed.ok) return null;
+  return form(`a filter that can be read (character ${parsed.fault.at}: ${parsed.fault.message})`);
 }

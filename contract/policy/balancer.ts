@@ -66,10 +66,7 @@ export function toBalancer(explained: ExplainedPolicy['loadBalancer']): Balancer
       minWeightPercent: slowStart.minWeightPercent.value,
       aggression: slowStart.aggression.value,
     },
-    hashOn: explained.hashOn.value.map(({ header, cookie }): HashSource => {
-      if (header !== undefined) return { kind: 'header', name: header.toLowerCase() };
-      return cookie === undefined ? { kind: 'source' } : { kind: 'cookie', name: cookie };
-    }),
+    hashOn: explained.hashOn.value.map(toHashSource),
     hashBalanceFactor: explained.hashBalanceFactor.value,
     zoneAware: {
       isEnabled: zoneAware.enabled.value,
@@ -81,4 +78,9 @@ export function toBalancer(explained: ExplainedPolicy['loadBalancer']): Balancer
     ),
     subsetSize: explained.subset.size.value,
   };
+}
+
+export function toHashSource({ header, cookie }: { readonly header?: string; readonly cookie?: string }): HashSource {
+  if (header !== undefined) return { kind: 'header', name: header.toLowerCase() };
+  return cookie === undefined ? { kind: 'source' } : { kind: 'cookie', name: cookie };
 }

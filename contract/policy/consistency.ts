@@ -5,8 +5,10 @@ import type { ServicePolicySpec } from '../schema/policy-schema.ts';
 import type { HTTPRouteSpec } from '../schema/route-schema.ts';
 import type { Sections } from '../schema/sections-schema.ts';
 import { parseDuration } from '../text/durations.ts';
+import { listWords } from '../text/problem-words.ts';
 import { type Explained, explainLayers, type Layer } from './effective.ts';
 import { layersOf, type RouteRuleSpec, ruleLayer } from './layers.ts';
+import { subsetsOf } from './plan.ts';
 import type { PolicyDocument, PolicyId } from './policy.ts';
 import { nameRule } from './routes.ts';
 
@@ -59,9 +61,10 @@ function contradictions(documents: readonly PolicyDocument[], document: PolicyDo
       ];
     }
     case 'HTTPRoute':
-      return (document.spec as HTTPRouteSpec).rules.flatMap((rule, index) =>
-        checkRule(documents, name, rule, index, at(`spec.rules[${index}]`)),
-      );
+      return (document.spec as HTTPRouteSpec).rules.flatMap((rule, index) => [
+        ...checkRule(documents, name, rule, index, at(`spec.rules[${index}]`)),
+        ...checkSubsets(documents, rule, at(`spec.rules[${index}]`)),
+      ]);
     case 'ServiceIntentions':
       return [];
   }
@@ -85,6 +88,26 @@ function checkRule(
     }
   }
   return [];
+}
+
+/** Every subset that a rule names is one of its service. */
+function checkSubsets(documents: readonly PolicyDocument[], rule: RouteRuleSpec, path: string): Problem[] {
+  const named = [
+    ...(rule.backendRefs ?? []).map((ref, index) => ({ ref, place: `${path}.backendRefs[${index}]` })),
+    ...(rule.filters ?? []).flatMap(({ requestMirror: mirror }, index) =>
+      mirror === undefined
+        ? []
+        : [{ ref: mirror.backendRef, place: `${path}.filters[${index}].requestMirror.backendRef` }],
+    ),
+  ];
+  return named.flatMap(({ ref: { name, subset }, place }): Problem[] => {
+    if (subset === undefined) return [];
+    const known = subsetsOf(documents, name).map((one) => one.name);
+    if (known.includes(subset)) return [];
+    const message = `must be ${known.length === 0 ? `a subset of ${name}, which has none` : listWords(known)}, found ${subset}`;
+    const hint = `define it in spec.subsets of ServicePolicy/${name}`;
+    return [{ code: 'OTR_INCONSISTENT', path: `${place}.subset`, message, hint }];
+  });
 }
 
 /** What the topmost layer says, against what it inherits. Both halves in one layer is parsePolicy's business. */

@@ -4,7 +4,15 @@
 import { deepFreeze, type ExplainedPolicy, explainLayers, toEffective } from './effective.ts';
 import { findSpec, layersOf, type RouteRuleSpec, ruleLayer } from './layers.ts';
 import { permissionOf } from './permissions.ts';
-import type { CallerPermission, EffectivePolicy, PolicyDocument, PolicyId, RouteRule, ServicePlan } from './policy.ts';
+import type {
+  CallerPermission,
+  EffectivePolicy,
+  PolicyDocument,
+  PolicyId,
+  ServicePlan,
+  SubsetFilter,
+} from './policy.ts';
+import type { RouteRule } from './route-rule.ts';
 import { compileRules, nameRule } from './routes.ts';
 
 /** What applies where no document says anything: the defaults of the schema. */
@@ -20,12 +28,16 @@ export interface ExplainedPlan {
     readonly name: string;
     readonly from: PolicyId;
     readonly matches: RouteRule['matches'];
+    /** As the document has them. */
+    readonly filters: NonNullable<RouteRuleSpec['filters']>;
     readonly backends: readonly {
       readonly service: string;
+      readonly subset: string | null;
       readonly weight: number;
       readonly policy: ExplainedPolicy;
     }[];
   }[];
+  readonly subsets: readonly SubsetFilter[];
   readonly permission: CallerPermission;
 }
 
@@ -48,8 +60,14 @@ export function planService(documents: readonly PolicyDocument[], caller: string
     service,
     policy: toEffective(explainLayers(layersOf(documents, caller, service))),
     rules: route === null ? [] : compileRules(service, route.rules, policyOf),
+    subsets: subsetsOf(documents, service),
     permission: permissionOf(documents, caller, service),
   });
+}
+
+export function subsetsOf(documents: readonly PolicyDocument[], service: string): SubsetFilter[] {
+  const { subsets = {} } = findSpec(documents, 'ServicePolicy', service) ?? {};
+  return Object.entries(subsets).map(([name, { filter }]) => ({ name, filter }));
 }
 
 /** As planService, with the origin of every value. */
@@ -66,11 +84,13 @@ export function explainPlan(documents: readonly PolicyDocument[], caller: string
       name,
       from: `HTTPRoute/${service}`,
       matches,
+      filters: specs.get(name)?.filters ?? [],
       backends: backends.map((backend) => ({
         ...backend,
         policy: explainBackend(documents, caller, service, specs.get(name) ?? {}, backend.service),
       })),
     })),
+    subsets: subsetsOf(documents, service),
     permission,
   };
 }

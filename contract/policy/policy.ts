@@ -3,6 +3,7 @@
 import type { BalancerSettings } from './balancer.ts';
 import type { AdmissionSettings, LimitSettings, RateLimitSettings } from './limits.ts';
 import type { HealthCheckPolicy, OutlierPolicy } from './outlier.ts';
+import type { RouteRule } from './route-rule.ts';
 
 /** The four kinds of policy document. */
 export const POLICY_KINDS = ['MeshDefaults', 'ServicePolicy', 'HTTPRoute', 'ServiceIntentions'] as const;
@@ -63,31 +64,10 @@ export interface EffectivePolicy {
   readonly exposeEndpoint: boolean;
 }
 
-/** One HTTPRoute rule, compiled. Rules of a service are in order of precedence: the first that matches applies. */
-export interface RouteRule {
-  /** Name given in the document, or `rule-N` (N from 1, document order). */
+/** The endpoints of a service for which `filter` holds, an expression that policy/filter.ts reads. */
+export interface SubsetFilter {
   readonly name: string;
-  readonly matches: readonly RouteMatch[];
-  /** Where the request goes; at least one. Weights as written, any total above 0. */
-  readonly backends: readonly { readonly service: string; readonly weight: number }[];
-  readonly requestHeaders: HeaderChanges | null;
-  readonly responseHeaders: HeaderChanges | null;
-  /** Policy of each backend with this rule's timeouts and retries on top; same order as `backends`. */
-  readonly policies: readonly EffectivePolicy[];
-}
-
-/** All parts must hold. An empty match matches everything. Header names are lower case. */
-export interface RouteMatch {
-  readonly path: { readonly type: 'Exact' | 'PathPrefix'; readonly value: string } | null;
-  readonly method: string | null;
-  readonly headers: readonly { readonly name: string; readonly value: string }[];
-}
-
-/** Header edits in the order Gateway API applies them: set, add, remove. Names lower case, values valid field values. */
-export interface HeaderChanges {
-  readonly set: readonly { readonly name: string; readonly value: string }[];
-  readonly add: readonly { readonly name: string; readonly value: string }[];
-  readonly remove: readonly string[];
+  readonly filter: string;
 }
 
 /** Everything the documents say about one (caller, service) pair. */
@@ -96,6 +76,8 @@ export interface ServicePlan {
   readonly policy: EffectivePolicy;
   /** Empty when there is no HTTPRoute: everything goes to the service itself under `policy`. */
   readonly rules: readonly RouteRule[];
+  /** Parts of the service that rules may name; order as written. */
+  readonly subsets: readonly SubsetFilter[];
   /** False when ServiceIntentions deny this caller outright; permissions are judged per request. */
   readonly permission: CallerPermission;
 }

@@ -35,7 +35,8 @@ const SlowStart = Type.Optional(
   ),
 );
 
-const HashKey = Type.Object(
+/** Where the key of a request is: for hashing, and for weighted backends that a key stays with. */
+export const HashKey = Type.Object(
   {
     header: Type.Optional(checked('headerName', { means: 'Value of this request header.' })),
     cookie: Type.Optional(checked('headerName', { means: 'Value of this cookie.' }, { maxLength: 128 })),

@@ -2,7 +2,7 @@
 // docs/policy.md. The parts are in sections-schema.ts, route-schema.ts and intentions-schema.ts.
 
 import { type Static, Type } from 'typebox';
-import { apiVersion, Metadata, serviceName } from './envelope-schema.ts';
+import { apiVersion, Metadata, Subsets, serviceName } from './envelope-schema.ts';
 import { ServiceIntentionsSchema } from './intentions-schema.ts';
 import { HTTPRouteSchema } from './route-schema.ts';
 import { CLOSED, checked, notes } from './schema-fields.ts';
@@ -36,6 +36,7 @@ export const ServicePolicySchema = Type.Object(
     metadata: Metadata(serviceName('The destination service.')),
     spec: Type.Object(
       {
+        subsets: Subsets,
         ...SECTIONS,
         overrides: Type.Optional(
           Type.Array(Override, {

@@ -1,84 +1,16 @@
 // HTTPRoute: where requests to one service go. Gateway API's spelling and bounds.
 
 import { type Static, Type } from 'typebox';
-import { apiVersion, Metadata, serviceName } from './envelope-schema.ts';
-import { CLOSED, checked, count, inheritedDuration, notes, word } from './schema-fields.ts';
-
-const HeaderPair = Type.Object(
-  {
-    name: checked('editableHeaderName', { means: 'Header name, any case.' }),
-    value: checked('headerValue', { means: 'Header value.' }, { maxLength: 4_096 }),
-  },
-  CLOSED,
-);
-
-const headerPairs = (means: string) =>
-  Type.Optional(Type.Array(HeaderPair, { maxItems: 32, 'x-unique': 'name', ...notes({ means }) }));
-
-const HeaderModifier = Type.Object(
-  {
-    set: headerPairs('Headers to set, replacing what is there.'),
-    add: headerPairs('Headers to add beside what is there.'),
-    remove: Type.Optional(
-      Type.Array(checked('editableHeaderName', { means: 'Header name, any case.' }), {
-        maxItems: 32,
-        uniqueItems: true,
-        ...notes({ means: 'Headers to remove.' }),
-      }),
-    ),
-  },
-  { ...CLOSED, 'x-rules': ['headerNamedOnce'] },
-);
-
-const Filter = Type.Object(
-  {
-    type: Type.Enum(
-      ['RequestHeaderModifier', 'ResponseHeaderModifier'],
-      notes({ means: 'Which of the two filters this is.' }),
-    ),
-    requestHeaderModifier: Type.Optional(HeaderModifier),
-    responseHeaderModifier: Type.Optional(HeaderModifier),
-  },
-  { ...CLOSED, 'x-rules': ['filterMatchesType'] },
-);
-
-const Match = Type.Object(
-  {
-    path: Type.Optional(
-      Type.Object(
-        {
-          type: word('PathPrefix', ['Exact', 'PathPrefix'], {
-            means: 'PathPrefix compares whole segments: /a matches /a and /a/b, not /ab.',
-          }),
-          value: checked('path', { means: 'Path, case matters, without query.' }, { maxLength: 1_024 }),
-        },
-        CLOSED,
-      ),
-    ),
-    method: Type.Optional(checked('method', { means: 'Method in capital letters.' })),
-    headers: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            name: checked('headerName', { means: 'Header name, any case.' }),
-            value: checked('headerValue', { means: 'The whole value, case matters.' }, { maxLength: 4_096 }),
-          },
-          CLOSED,
-        ),
-        {
-          maxItems: 16,
-          'x-unique': 'name',
-          ...notes({ means: 'Headers that must all be there with exactly this value.' }),
-        },
-      ),
-    ),
-  },
-  CLOSED,
-);
+import { HashKey } from './balancer-schema.ts';
+import { apiVersion, Metadata, serviceName, subsetName } from './envelope-schema.ts';
+import { FILTER_TYPES, Filter } from './route-filters-schema.ts';
+import { Match } from './route-match-schema.ts';
+import { CLOSED, count, inheritedDuration, notes } from './schema-fields.ts';
 
 const BackendRef = Type.Object(
   {
     name: serviceName('Service that receives the request.'),
+    subset: Type.Optional(subsetName('Only endpoints of this subset, which its ServicePolicy defines.')),
     weight: count(1, 0, 1_000_000, { means: 'Share of requests relative to the other backends; 0 = none.' }),
   },
   CLOSED,
@@ -105,9 +37,19 @@ const Rule = Type.Object(
       Type.Array(BackendRef, {
         minItems: 1,
         maxItems: 16,
-        'x-unique': 'name',
-        'x-rules': ['someWeight'],
+        'x-rules': ['someWeight', 'backendsApart'],
         ...notes({ means: 'Where the request goes, by weight; without any, to the service itself.' }),
+      }),
+    ),
+    sticky: Type.Optional(
+      Type.Object(HashKey.properties, {
+        ...CLOSED,
+        'x-rules': ['oneChoice'],
+        ...notes({
+          means:
+            'Requests with the same key stay with one of backendRefs; when weights change, only as many keys move as they must. Without the key, chance decides.',
+          elsewhere: 'Envoy weighted_clusters.use_hash_policy',
+        }),
       }),
     ),
     timeouts: Type.Optional(
@@ -160,13 +102,13 @@ const Rule = Type.Object(
     ),
     filters: Type.Optional(
       Type.Array(Filter, {
-        maxItems: 2,
+        maxItems: FILTER_TYPES.length,
         'x-unique': 'type',
-        ...notes({ means: 'Changes to request and response headers, one filter of each type.' }),
+        ...notes({ means: 'What else happens to the request, one filter of each type.' }),
       }),
     ),
   },
-  CLOSED,
+  { ...CLOSED, 'x-rules': ['filtersAgree'] },
 );
 
 export const HTTPRouteSchema = Type.Object(
@@ -194,12 +136,15 @@ export const HTTPRouteSchema = Type.Object(
           maxItems: 1_000,
           'x-rules': ['givenNamesApart'],
           'x-unique': 'name',
-          ...notes({ means: 'Exact path before longest prefix, then method, then more headers, then document order.' }),
+          ...notes({
+            means:
+              'Exact path before longest prefix before regular expression before the prefix /, then method, then more headers, then more query parameters, then document order.',
+          }),
         }),
       },
       CLOSED,
     ),
   },
-  { ...CLOSED, title: 'HTTPRoute', 'x-rules': ['parentIsSelf'] },
+  { ...CLOSED, title: 'HTTPRoute', 'x-rules': ['parentIsSelf', 'patternsCompile'] },
 );
 export type HTTPRouteSpec = Static<typeof HTTPRouteSchema>['spec'];

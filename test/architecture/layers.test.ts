@@ -96,6 +96,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['control-plane/api'],
   pino: ['agent/telemetry', 'control-plane/control-plane.ts'],
   typebox: ['contract'],
+  re2js: ['contract'],
   yaml: ['cli', 'agent/config.ts', 'control-plane/config.ts', 'contract'],
   commander: ['cli'],
   'close-with-grace': ['agent/main.ts', 'control-plane/main.ts', 'cli'],

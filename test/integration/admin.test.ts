@@ -41,6 +41,8 @@ function config(): AdminOptions['config'] {
 }
 
 /** Two endpoints of `orders`: one that serves, one that is out for ten more seconds. */
+const ALLOW = { kind: 'allow' } as const;
+
 function snapshot(): ReturnType<AdminOptions['snapshot']> {
   const views = [7001, 7002].map((port) => {
     const id = `orders@127.0.0.1:${port}`;
@@ -52,7 +54,7 @@ function snapshot(): ReturnType<AdminOptions['snapshot']> {
     Object.assign(serving, { inFlight: 2, attempts: 40, failures: 1, ewmaMs: 12.3456, ewmaAt: 1 });
   if (out !== undefined)
     Object.assign(out, { state: 'ejected', ejectedUntil: 10_000, ejectionText: 'five times 503.' });
-  const plan = { service: 'orders', policy: DEFAULT_POLICY, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = { service: 'orders', policy: DEFAULT_POLICY, rules: [], subsets: [], permission: ALLOW };
   const view = createServiceView(plan, views, createServiceStats('orders'));
   return { generation: 4, policyVersion: 3, services: new Map([['orders', view]]) };
 }
@@ -66,6 +68,7 @@ RECORD.end({
   requestId: 'r-1',
   service: 'orders',
   rule: null,
+  routes: null,
   fields: null,
   result: 'no_route',
   status: 404,

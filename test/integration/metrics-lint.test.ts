@@ -37,7 +37,13 @@ async function everything(metrics: Metrics): Promise<string> {
 function openMetrics(): Metrics {
   const endpoint = { address: '127.0.0.1', port: 1, weight: 1, zone: null, tags: [], meta: {} };
   const views = ['a', 'b'].map((id) => ({ endpoint: { ...endpoint, id }, stats: createEndpointStats(id) }));
-  const plan = { service: 'orders', policy: DEFAULT_POLICY, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = {
+    service: 'orders',
+    policy: DEFAULT_POLICY,
+    rules: [],
+    subsets: [],
+    permission: { kind: 'allow' },
+  } as const;
   const view = createServiceView(plan, views, createServiceStats('orders'));
   return new Metrics({
     version: '0.1.0',

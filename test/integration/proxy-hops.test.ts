@@ -44,7 +44,7 @@ async function agentAround(
   const id = `a@127.0.0.1:${port}`;
   const endpoint = { id, address: '127.0.0.1', port, weight: 1, zone: null, tags: [], meta: {} };
   const inboundPolicy = policyWith({ retries: { attempts: 0 } });
-  const plan = { service: 'a', policy: inboundPolicy, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = { service: 'a', policy: inboundPolicy, rules: [], subsets: [], permission: { kind: 'allow' } } as const;
   const view = createServiceView(plan, [{ endpoint, stats: createEndpointStats(id) }], createServiceStats('a'));
   const inbound = await startRig(t, {}, { direction: 'inbound', route: { kind: 'inbound', view: () => view }, hops });
   return { inbound, outbound, appCalls: () => calls };

@@ -6,6 +6,7 @@ import t from 'tap';
 import { OK, startOrigin } from '../support/origin.ts';
 import { policyWith, startRig } from '../support/proxy-rig.ts';
 import { exchangeRaw, rawClient } from '../support/raw-client.ts';
+import { match, ruleTo } from '../support/rules.ts';
 
 const ask = (method = 'GET', extra = '', body = '') =>
   `${method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${extra}\r\n${body}`;
@@ -271,14 +272,12 @@ t.test(
     const one = await startOrigin(t);
     const two = await startOrigin(t);
     const rig = await startRig(t, { a: [one.port], b: [two.port] });
-    const rule = {
+    const rule = ruleTo('b', {
       name: 'to-b',
-      matches: [{ path: { type: 'PathPrefix' as const, value: '/b' }, method: null, headers: [] }],
-      backends: [{ service: 'b', weight: 1 }],
+      matches: [match({ path: { type: 'PathPrefix', value: '/b' } })],
       requestHeaders: { set: [{ name: 'x-env', value: 'canary' }], add: [], remove: ['x-secret'] },
       responseHeaders: { set: [{ name: 'x-served-by', value: 'b' }], add: [], remove: [] },
-      policies: [policyWith({})],
-    };
+    });
     rig.setService('a', [one.port], undefined, [rule]);
     const at = (target: string) =>
       exchangeRaw(

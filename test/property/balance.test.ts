@@ -71,7 +71,13 @@ t.test('a pick never takes an ejected endpoint outside panic, and an untried one
         loadBalancer: { policy, choiceCount, hashBalanceFactor, zoneAware },
         outlierDetection: { minHealthPercent },
       };
-      const plan = { service: 'svc', policy: policyWith(settings), rules: [], permission: { kind: 'allow' } } as const;
+      const plan = {
+        service: 'svc',
+        policy: policyWith(settings),
+        rules: [],
+        subsets: [],
+        permission: { kind: 'allow' },
+      } as const;
       const view = createServiceView(plan, views, createServiceStats('svc'), {
         ...PLAIN_CONTEXT,
         now,

@@ -50,7 +50,7 @@ function makeView(random: () => number, former: readonly EndpointView[], now: nu
       zoneAware: { isEnabled: random() < 0.3, minHosts: 2, isLoadAware: false },
     },
   });
-  const plan = { service: 'svc', policy, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = { service: 'svc', policy, rules: [], subsets: [], permission: { kind: 'allow' } } as const;
   return createServiceView(plan, endpoints, createServiceStats('svc'), { ...PLAIN_CONTEXT, now, zone: 'a' });
 }
 
@@ -108,7 +108,7 @@ t.test('a replay with another measurement comes out otherwise, so the record is 
   const view = makeView(random, [], 0);
   for (const { stats } of view.endpoints) stats.state = 'serving';
   const policy = policyWith({ loadBalancer: { policy: 'leastRequest' } });
-  const plan = { service: 'svc', policy, rules: [], permission: { kind: 'allow' } } as const;
+  const plan = { service: 'svc', policy, rules: [], subsets: [], permission: { kind: 'allow' } } as const;
   const endpoints = Array.from({ length: 2 }, (_, index) => {
     const endpoint = endpointAt(index + 1);
     return { endpoint, stats: createEndpointStats(endpoint.id) };

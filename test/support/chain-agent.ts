@@ -92,7 +92,7 @@ export async function startChain(t: Test, names: readonly string[], policy: Effe
       meta: {},
     };
     const beside = inboundPolicy(policy);
-    const plan = { service: name, policy: beside, rules: [], permission: { kind: 'allow' } } as const;
+    const plan = { service: name, policy: beside, rules: [], subsets: [], permission: { kind: 'allow' } } as const;
     const stats = createServiceStats(name);
     configureStats(stats, beside);
     const view = createServiceView(plan, [{ endpoint, stats: createEndpointStats(endpoint.id) }], stats);

@@ -2,7 +2,8 @@
 
 import type { Test } from 'tap';
 import { DEFAULT_POLICY } from '#contract/policy/plan.ts';
-import type { EffectivePolicy, RouteRule } from '#contract/policy/policy.ts';
+import type { EffectivePolicy, ServicePlan } from '#contract/policy/policy.ts';
+import type { RouteRule } from '#contract/policy/route-rule.ts';
 import { systemClock } from '../../agent/clock.ts';
 import type { RequestResult } from '../../agent/core/reason.ts';
 import type { EndpointView, MeshSnapshot, ServiceView } from '../../agent/core/snapshot.ts';
@@ -36,6 +37,9 @@ export interface Rig {
   readonly attempts: string[];
   readonly retries: string[];
   readonly sweeps: string[];
+  /** `destination reason` of each injected fault and of each copy. */
+  readonly faults: string[];
+  readonly mirrored: string[];
   readonly decisions: Decisions;
   begun(): number;
   endpoints(service: string): readonly EndpointView[];
@@ -45,6 +49,7 @@ export interface Rig {
     policy?: EffectivePolicy,
     rules?: readonly RouteRule[],
     permission?: ServiceView['permission'],
+    subsets?: ServicePlan['subsets'],
   ): ServiceView;
   snapshot(): MeshSnapshot;
 }
@@ -56,14 +61,21 @@ export async function startRig(
 ): Promise<Rig> {
   const views = new Map<string, ServiceView>();
   let generation = 0;
-  const setService: Rig['setService'] = (service, ports, policy, rules = [], permission = { kind: 'allow' }) => {
+  const setService: Rig['setService'] = (
+    service,
+    ports,
+    policy,
+    rules = [],
+    permission = { kind: 'allow' },
+    subsets = [],
+  ) => {
     const endpoints = ports.map((port) => {
       const id = `${service}@127.0.0.1:${port}`;
       const former = views.get(service)?.endpoints.find((view) => view.endpoint.id === id);
-      const endpoint = { id, address: '127.0.0.1', port, weight: 1, zone: null, tags: [], meta: {} };
+      const endpoint = { id, address: '127.0.0.1', port, weight: 1, zone: null, tags: [`port-${port}`], meta: {} };
       return { endpoint, stats: former?.stats ?? createEndpointStats(id) };
     });
-    const plan = { service, policy: policy ?? options.policy ?? DEFAULT_POLICY, rules, permission };
+    const plan = { service, policy: policy ?? options.policy ?? DEFAULT_POLICY, rules, subsets, permission };
     const stats = views.get(service)?.stats ?? createServiceStats(service);
     configureStats(stats, plan.policy);
     const view = createServiceView(plan, endpoints, stats);
@@ -80,6 +92,8 @@ export async function startRig(
   const attempts: string[] = [];
   const retries: string[] = [];
   const sweeps: string[] = [];
+  const faults: string[] = [];
+  const mirrored: string[] = [];
   let begun = 0;
   const metrics: Rig['metrics'] = {
     edge: (_direction, _source, destination) => ({
@@ -91,6 +105,8 @@ export async function startRig(
       retry: (reason) => retries.push(reason),
       budgetExhausted: () => retries.push('budget_exhausted'),
     }),
+    fault: (destination, reason) => faults.push(`${destination} ${reason}`),
+    mirrored: (destination, reason) => mirrored.push(`${destination} ${reason}`),
   };
   const decisions = new Decisions('rig');
   const listener = createProxyListener({
@@ -128,6 +144,8 @@ export async function startRig(
     attempts,
     retries,
     sweeps,
+    faults,
+    mirrored,
     decisions,
     begun: () => begun,
     endpoints: (service) => views.get(service)?.endpoints ?? [],

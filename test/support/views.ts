@@ -46,7 +46,13 @@ export function viewOf(
   changes: Sections = {},
   stats: ServiceStats = createServiceStats('svc'),
 ): ServiceView {
-  const plan = { service: 'svc', policy: policyWith(changes), rules: [], permission: { kind: 'allow' } } as const;
+  const plan = {
+    service: 'svc',
+    policy: policyWith(changes),
+    rules: [],
+    subsets: [],
+    permission: { kind: 'allow' },
+  } as const;
   return createServiceView(plan, endpoints, stats);
 }
 

@@ -1,10 +1,11 @@
 // Why a request went where it went: written while the request lives, read when somebody asks. Holds references and numbers only;
 // words are made by explain.ts.
 
-import type { RouteRule } from '#contract/policy/policy.ts';
+import type { RouteRule } from '#contract/policy/route-rule.ts';
 import type { OutcomeKind } from '../outcome.ts';
 import type { RequestResult } from '../reason.ts';
 import type { NoRetryReason, RetryReason } from '../retry/decide.ts';
+import type { RouteTable } from '../route.ts';
 import type { EndpointView } from '../snapshot.ts';
 import { PickTrace } from './pick-trace.ts';
 import * as place from './storage.ts';
@@ -112,6 +113,8 @@ export interface DecisionEnd {
   readonly requestId: string;
   readonly service: string;
   readonly rule: RouteRule | null;
+  /** The rules that were looked through; null where the service has none. */
+  readonly routes: RouteTable | null;
   /** Fields of the head where rules may have looked at them, else null. */
   readonly fields: readonly string[] | null;
   readonly result: RequestResult;
@@ -176,6 +179,7 @@ export class DecisionRecord extends place.Place {
     numbers[at + place.ID_LENGTH] = place.writeText(texts, idAt, place.ID_BYTES, facts.requestId);
     refs[refAt + place.METHOD] = facts.method === 'GET' ? 'GET' : facts.method;
     refs[refAt + place.SERVICE] = facts.service;
+    refs[refAt + place.ROUTES] = facts.routes;
     refs[refAt + place.RULE] = facts.rule;
     refs[refAt + place.FIELDS] = facts.fields;
     refs[refAt + place.RESULT] = facts.result;
@@ -270,6 +274,10 @@ export class DecisionRecord extends place.Place {
 
   get rule(): RouteRule | null {
     return this.#result === null ? null : (this.#ref(place.RULE) as RouteRule | null);
+  }
+
+  get routes(): RouteTable | null {
+    return this.#result === null ? null : (this.#ref(place.ROUTES) as RouteTable | null);
   }
 
   /** Fields of the head, kept only where rules may have looked at them. */

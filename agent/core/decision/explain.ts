@@ -2,10 +2,13 @@
 // nothing that it does not know.
 
 import { formatHostPort } from '#contract/text/host-port.ts';
+import { explainRoute, type RouteExplanation } from '../routes/explain-route.ts';
+import { joinedValue } from '../routes/field-value.ts';
 import type { EndpointView, ServiceView } from '../snapshot.ts';
 import type { AfterAttempt, AttemptRecord, DecisionRecord } from './decision-record.ts';
 import type { PickTrace } from './pick-trace.ts';
 import { replayPick } from './replay.ts';
+import { TARGET_BYTES } from './storage.ts';
 
 export interface Explanation {
   readonly id: string;
@@ -25,6 +28,8 @@ export interface Explanation {
   readonly snapshotGeneration: number;
   /** Name of the rule, or null when the service has none. */
   readonly rule: string | null;
+  /** How the rule was found: those that were tried before it, and the nearest miss. Null without rules. */
+  readonly route: RouteExplanation | null;
   readonly limits: {
     readonly inFlight: number;
     readonly limit: number;
@@ -84,6 +89,7 @@ export function explainDecision(record: DecisionRecord, id: string, epochOffsetM
     policyVersion: record.policyVersion,
     snapshotGeneration: record.generation,
     rule: record.rule?.name ?? null,
+    route: routeOf(record),
     limits: record.hasLimits
       ? { inFlight, limit, isAdaptive, rejectProbability, queuedMs: rounded(record.queuedMs) }
       : null,
@@ -93,6 +99,12 @@ export function explainDecision(record: DecisionRecord, id: string, epochOffsetM
     },
     attempts: record.attempts.map(explainAttempt),
   };
+}
+
+/** Null too when the target was longer than what is kept: matched again it might come to another rule. */
+function routeOf({ routes, method, target, fields }: DecisionRecord): RouteExplanation | null {
+  if (routes === null || target.length >= TARGET_BYTES) return null;
+  return explainRoute(routes, { method, target, header: (name) => joinedValue(fields ?? [], name) });
 }
 
 function explainAttempt(attempt: AttemptRecord): AttemptExplanation {

@@ -104,6 +104,7 @@ export const SAMPLE_WIDTH = 6;
 
 /** References of the request. */
 export const METHOD = 2;
+export const ROUTES = 3;
 export const SERVICE = 4;
 export const RULE = 5;
 export const FIELDS = 6;

@@ -82,8 +82,8 @@ t.test('each bad value is named with its code and path', async (t) => {
     ['name of the defaults', { ...policy({}), kind: 'MeshDefaults' }, ['OTR_ENUM metadata.name']],
     [
       'unknown keys',
-      policy({ reqest: 1, subsets: {} }),
-      ['OTR_UNKNOWN_KEY spec.reqest', 'OTR_UNKNOWN_KEY spec.subsets'],
+      policy({ reqest: 1, protocol: {} }),
+      ['OTR_UNKNOWN_KEY spec.reqest', 'OTR_UNKNOWN_KEY spec.protocol'],
     ],
     [
       'types',

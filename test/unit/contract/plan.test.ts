@@ -109,6 +109,7 @@ t.test('the defaults are those that were agreed', async (t) => {
     service: 'api',
     policy: DEFAULT_POLICY,
     rules: [],
+    subsets: [],
     permission: { kind: 'allow' },
   });
   t.ok(Object.isFrozen(planService([], 'web', 'api').policy.retries.budget));
@@ -160,8 +161,8 @@ t.test('each backend of a rule keeps the policy of its own service', async (t) =
   ];
   const [rule] = planService(documents, 'web', 'api').rules;
   t.same(rule?.backends, [
-    { service: 'api', weight: 9 },
-    { service: 'api-next', weight: 1 },
+    { service: 'api', subset: null, weight: 9 },
+    { service: 'api-next', subset: null, weight: 1 },
   ]);
   t.same(
     rule?.policies.map(({ timeouts }) => timeouts.connectMs),
@@ -193,7 +194,12 @@ t.test('rules are sorted as Gateway API asks: exact, longest prefix, method, hea
     ['long-and-exact', 'long-and-exact', 'middle', 'short', 'method', 'two-headers', 'one-header', 'all', 'all-2'],
   );
   t.same(plan.rules[3]?.matches, [
-    { path: { type: 'PathPrefix', value: '/a' }, method: 'GET', headers: [{ name: 'x-a', value: '1' }] },
+    {
+      path: { type: 'PathPrefix', value: '/a' },
+      method: 'GET',
+      headers: [{ type: 'Exact', name: 'x-a', value: '1' }],
+      queryParams: [],
+    },
   ]);
   t.ok(
     plan.rules.every(({ matches, policies, backends }) => matches.length === 1 && policies.length === backends.length),

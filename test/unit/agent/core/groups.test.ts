@@ -19,6 +19,7 @@ function build(
     service: 'svc',
     policy: policyWith({ loadBalancer }),
     rules: [],
+    subsets: [],
     permission: { kind: 'allow' },
   } as const;
   return createServiceView(plan, views, createServiceStats('svc'), { ...PLAIN_CONTEXT, ...context });

@@ -75,6 +75,7 @@ t.test('an ejection moves only the keys of the ejected endpoint, and its return 
       service: 'svc',
       policy: policyWith({ loadBalancer: { policy } }),
       rules: [],
+      subsets: [],
       permission: { kind: 'allow' },
     };
     const stats = createServiceStats('svc');

@@ -1,27 +1,33 @@
 import t from 'tap';
-import type { CallerPermission, RouteMatch, RouteRule } from '#contract/policy/policy.ts';
+import type { CallerPermission } from '#contract/policy/policy.ts';
+import type { RouteMatch, RouteRule } from '#contract/policy/route-rule.ts';
 import { isPermitted } from '../../../../agent/core/permission.ts';
-import { chooseBackend, matchRoute } from '../../../../agent/core/route.ts';
-import { seededRandom } from '../../../support/seeded-random.ts';
-import { endpointViews, viewOf } from '../../../support/views.ts';
+import { matchRoute } from '../../../../agent/core/route.ts';
+import { explainRoute } from '../../../../agent/core/routes/explain-route.ts';
+import { queryValue } from '../../../../agent/core/routes/query.ts';
+import { routeTableOf } from '../../../../agent/core/routes/route-table.ts';
+import { match, ruleTo } from '../../../support/rules.ts';
 
-function rule(name: string, match: Partial<RouteMatch> | null, backends = [{ service: 'svc', weight: 1 }]): RouteRule {
-  const matches = match === null ? [] : [{ path: null, method: null, headers: [], ...match }];
-  return { name, matches, backends, requestHeaders: null, responseHeaders: null, policies: [] };
+function rule(name: string, changes: Partial<RouteMatch> | null): RouteRule {
+  return ruleTo('svc', { name, matches: changes === null ? [] : [match(changes)] });
 }
 
+const none = (): null => null;
+const canary = (name: string): string | null => (name === 'x-canary' ? 'yes' : null);
+
 t.test('matchRoute()', async (t) => {
-  const view = {
-    ...viewOf(endpointViews(1)),
-    rules: [
+  const table = routeTableOf(
+    [
       rule('exact', { path: { type: 'Exact', value: '/v1/health' } }),
-      rule('canary', { path: { type: 'PathPrefix', value: '/v1' }, headers: [{ name: 'x-canary', value: 'yes' }] }),
+      rule('canary', {
+        path: { type: 'PathPrefix', value: '/v1' },
+        headers: [{ type: 'Exact', name: 'x-canary', value: 'yes' }],
+      }),
       rule('post', { path: { type: 'PathPrefix', value: '/v1/' }, method: 'POST' }),
       rule('rest', { path: { type: 'PathPrefix', value: '/v1' } }),
     ],
-  };
-  const none = (): null => null;
-  const canary = (name: string): string | null => (name === 'x-canary' ? 'yes' : null);
+    null,
+  );
   const cases: [string, string, typeof canary, string | undefined][] = [
     ['GET', '/v1/health', canary, 'exact'],
     ['GET', '/v1/health?full=1', none, 'exact'],
@@ -35,43 +41,122 @@ t.test('matchRoute()', async (t) => {
     ['GET', '', none, undefined],
   ];
   for (const [method, path, header, expected] of cases) {
-    t.equal(matchRoute(view, method, path, header)?.name, expected, `${method} ${path}`);
+    t.equal(matchRoute(table, method, path, header)?.name, expected, `${method} ${path}`);
   }
-  const open = { ...view, rules: [rule('root', { path: { type: 'PathPrefix', value: '/' } }), rule('any', null)] };
+  const open = routeTableOf([rule('root', { path: { type: 'PathPrefix', value: '/' } }), rule('any', null)], null);
   t.equal(matchRoute(open, 'GET', '/x', none)?.name, 'root', 'the prefix / covers every path');
   t.equal(matchRoute(open, 'OPTIONS', '*', none)?.name, 'any', 'a rule without matches covers everything');
-  t.equal(matchRoute({ ...view, rules: [] }, 'GET', '/', none), null);
+  t.equal(matchRoute(routeTableOf([], null), 'GET', '/', none), null);
 });
 
-t.test('chooseBackend() follows the weights and never takes a backend of weight 0', async (t) => {
-  const split = rule('split', null, [
-    { service: 'a', weight: 0 },
-    { service: 'b', weight: 90 },
-    { service: 'c', weight: 10 },
-    { service: 'd', weight: 0 },
-  ]);
-  const random = seededRandom(7);
-  const counts = [0, 0, 0, 0];
-  for (let pick = 0; pick < 10_000; pick++) {
-    const index = chooseBackend(split, random);
-    counts[index] = (counts[index] ?? 0) + 1;
+t.test('regular expressions are for the whole path, header or parameter; Present asks for no value', async (t) => {
+  const value = (type: 'Exact' | 'RegularExpression' | 'Present', name: string, wanted = '') => ({
+    type,
+    name,
+    value: wanted,
+  });
+  const cases: [Partial<RouteMatch>, string, Record<string, string>, boolean][] = [
+    [{ path: { type: 'RegularExpression', value: '/v[12]/.*' } }, '/v2/a?x=/v3', {}, true],
+    [{ path: { type: 'RegularExpression', value: '/v[12]' } }, '/v2/a', {}, false],
+    [{ path: { type: 'RegularExpression', value: 'v2' } }, '/v2', {}, false],
+    [{ headers: [value('RegularExpression', 'x-user', 'u-[0-9]+')] }, '/', { 'x-user': 'u-17' }, true],
+    [{ headers: [value('RegularExpression', 'x-user', 'u-[0-9]+')] }, '/', { 'x-user': 'u-17x' }, false],
+    [{ headers: [value('RegularExpression', 'x-user', '.*')] }, '/', {}, false],
+    [{ headers: [value('Present', 'x-user')] }, '/', { 'x-user': '' }, true],
+    [{ headers: [value('Present', 'x-user')] }, '/', {}, false],
+    [{ queryParams: [value('Exact', 'v', 'a b')] }, '/?u=1&v=a+b', {}, true],
+    [{ queryParams: [value('Exact', 'v', 'a b')] }, '/?v=x&v=a%20b', {}, false],
+    [{ queryParams: [value('RegularExpression', 'v', '[0-9]{1,3}')] }, '/?v=42', {}, true],
+    [{ queryParams: [value('RegularExpression', 'v', '[0-9]{1,3}')] }, '/?v=4242', {}, false],
+    [{ queryParams: [value('Present', 'debug')] }, '/?debug', {}, true],
+    [{ queryParams: [value('Present', 'debug')] }, '/?bug&xdebug=1', {}, false],
+    [{ queryParams: [value('Present', 'debug')] }, '/debug', {}, false],
+  ];
+  for (const [changes, target, headers, expected] of cases) {
+    const table = routeTableOf([rule('r', changes)], null);
+    const found = matchRoute(table, 'GET', target, (name) => headers[name] ?? null);
+    t.equal(found !== null, expected, `${JSON.stringify(changes)} ${target}`);
   }
-  t.equal(counts[0], 0);
-  t.equal(counts[3], 0);
-  t.ok(Math.abs((counts[1] ?? 0) - 9000) < 150, `${counts}`);
-  t.equal(
-    chooseBackend(split, () => 1 - 2 ** -53),
-    2,
-    'the largest draw stays inside',
-  );
-  t.equal(
-    chooseBackend(rule('one', null), () => {
-      throw new Error('drawn');
-    }),
-    0,
-    'a single backend draws nothing',
-  );
 });
+
+t.test('queryValue()', async (t) => {
+  const cases: [string, string, string | null][] = [
+    ['/', 'a', null],
+    ['/?', 'a', null],
+    ['/?a', 'a', ''],
+    ['/?a=', 'a', ''],
+    ['/?a=1&a=2', 'a', '1'],
+    ['/?b=1&&a=2', 'a', '2'],
+    ['/?aa=1&a=2', 'a', '2'],
+    ['/?a=1=2', 'a', '1=2'],
+    ['/?=1', '', null],
+    ['/?%61=1', 'a', '1'],
+    ['/?a=%C3%A9', 'a', 'é'],
+    ['/?a=%FF', 'a', '%FF'],
+    ['/?a=%', 'a', '%'],
+    ['/?a=1+2', 'a', '1 2'],
+    ['/?__proto__=1', '__proto__', '1'],
+  ];
+  for (const [target, name, expected] of cases) {
+    const query = target.indexOf('?');
+    t.equal(queryValue(target, query < 0 ? target.length : query, name), expected, `${target} ${name}`);
+  }
+});
+
+t.test('compiled patterns outlive a rebuild of the view, and a plan with other rules has its own', async (t) => {
+  const rules = [rule('r', { path: { type: 'RegularExpression', value: '/a.*' } })];
+  const table = routeTableOf(rules, null);
+  t.equal(routeTableOf(rules, table), table);
+  t.not(routeTableOf([...rules], table), table);
+});
+
+t.test(
+  'explainRoute() says which rule matched and what the nearest other one missed, without telling values',
+  async (t) => {
+    const table = routeTableOf(
+      [
+        rule('exact', { path: { type: 'Exact', value: '/pay' } }),
+        rule('canary', {
+          path: { type: 'PathPrefix', value: '/orders' },
+          method: 'POST',
+          headers: [{ type: 'Exact', name: 'authorization', value: 'open sesame' }],
+        }),
+        rule('orders', { path: { type: 'PathPrefix', value: '/orders' } }),
+        rule('rest', null),
+      ],
+      null,
+    );
+    const header = (name: string): string | null => (name === 'authorization' ? 'Bearer hunter2' : null);
+    const found = explainRoute(table, { method: 'POST', target: '/orders/1?x=1', header });
+    t.equal(found.rule, 'orders');
+    t.same(
+      found.misses.map(({ rule: name, held, parts }) => [name, held, parts]),
+      [
+        ['exact', 0, 1],
+        ['canary', 2, 3],
+      ],
+    );
+    t.same(found.nearestMiss?.failed, ['header authorization is not "open sesame"']);
+    t.equal(found.text, 'rule orders matches; canary would have, but header authorization is not "open sesame"');
+    t.notMatch(JSON.stringify(found), /hunter2/);
+    const lost = explainRoute(routeTableOf(table.rules.slice(0, 2), null), {
+      method: 'GET',
+      target: '/orders',
+      header: none,
+    });
+    t.equal(lost.rule, null);
+    t.equal(
+      lost.text,
+      'no rule matches; canary would have, but the method is GET, not POST, and header authorization is not there',
+    );
+    t.same(explainRoute(routeTableOf([], null), { method: 'GET', target: '/', header: none }), {
+      rule: null,
+      misses: [],
+      nearestMiss: null,
+      text: 'no rule matches',
+    });
+  },
+);
 
 t.test('isPermitted()', async (t) => {
   const from = 'ServiceIntentions/svc' as const;

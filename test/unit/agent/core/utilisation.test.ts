@@ -26,6 +26,7 @@ t.test('zones by load: a busy own zone gives to the others, a stale report count
     service: 'svc',
     policy: policyWith({ loadBalancer: { zoneAware } }),
     rules: [],
+    subsets: [],
     permission: { kind: 'allow' },
   } as const;
   const endpoints = ['a', 'a', 'b', 'b'].map((zone, index) => {

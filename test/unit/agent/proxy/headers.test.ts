@@ -14,6 +14,7 @@ function parsed(input: string) {
 }
 
 const FACTS = {
+  target: '/',
   host: 'a',
   requestId: 'r',
   forwarded: forwardedLines('10.0.0.9', 'a'),
