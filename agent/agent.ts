@@ -8,6 +8,7 @@ import { createAdmin } from './admin/admin.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 import type { AgentConfig, HostPort } from './config.ts';
 import type { DecisionRecord } from './core/decision/decision-record.ts';
+import { Draws } from './core/decision/draws.ts';
 import { type Explanation, explainDecision } from './core/decision/explain.ts';
 import { Hops } from './core/retry/hops.ts';
 import { describeSelf, Stalls, TICK_MS } from './core/self/stalls.ts';
@@ -191,6 +192,7 @@ export function createAgent(options: AgentOptions): Agent {
     hops: new Hops(),
     side: createSideWork(),
     decisions,
+    draws: new Draws(),
     reusePort: config.listeners.sharePorts,
   };
   const listener = (direction: 'outbound' | 'inbound', address: HostPort, route: ListenerRoute): ProxyListener =>

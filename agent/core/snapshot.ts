@@ -31,6 +31,8 @@ export interface ServiceStats {
   /** Cursor of round robin, unsigned 32-bit. */
   roundRobinAt: number;
   readonly retryBudget: RetryBudget;
+  /** For a number on its way from one function to another; nothing is kept in it. */
+  readonly scratch: Float64Array;
   /** Requests that wait for room. */
   readonly pending: PendingQueue;
   readonly rateLimit: TokenBucket;

@@ -21,6 +21,7 @@ export function createServiceStats(service: string): ServiceStats {
     picks: 0,
     roundRobinAt: 0,
     retryBudget: new RetryBudget(),
+    scratch: new Float64Array(1),
     pending: new PendingQueue(),
     rateLimit: new TokenBucket(),
     admission: new AdmissionControl(),

@@ -59,6 +59,8 @@ export interface ProxyListenerOptions {
   readonly decisions?: Decisions;
   /** Shared by all listeners of the agent, whose bounds are for all together. */
   readonly side?: SideWork;
+  /** One for all listeners: a second closure at the same place of call would have its numbers boxed. */
+  readonly draws?: Draws;
 }
 
 export interface ProxyListener {
@@ -211,7 +213,7 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     hops: options.hops ?? new Hops(),
     decisions: options.decisions ?? new Decisions(prefix),
     side: options.side ?? createSideWork(),
-    draws: new Draws(),
+    draws: options.draws ?? new Draws(),
     nextRequestId: () => {
       requests += 1;
       return `${prefix}-${requests.toString(36)}`;

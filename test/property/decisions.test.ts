@@ -124,7 +124,7 @@ t.test('a replay with another measurement comes out otherwise, so the record is 
   turned.begin({ view: two }, two, 1, 0, NO_HASH, []);
   for (const { endpoint, load } of trace.samples()) {
     endpoint.stats.inFlight = endpoint === picked ? 50 : 0;
-    turned.note(endpoint, load);
+    turned.note(endpoint, Float64Array.of(load));
   }
   t.not(replayPick(turned, picked), picked);
   turned.begin({ view: null }, two, 1, 0, NO_HASH, []);

@@ -31,10 +31,10 @@ export function drawByWeight(
 
 /** Positions from the excluded one on move up by one, so every other endpoint keeps the same chance. */
 function drawEvenly(count: number, except: number, random: Random): number {
-  if (except < 0) return count === 0 ? -1 : Math.floor(random() * count);
-  const drawn = Math.floor(random() * (count - 1));
-  if (count < 2) return -1;
-  return drawn < except ? drawn : drawn + 1;
+  const choices = except < 0 ? count : count - 1;
+  const drawn = Math.floor(random() * choices);
+  if (choices < 1) return -1;
+  return except >= 0 && drawn >= except ? drawn + 1 : drawn;
 }
 
 /** The stretch of the excluded endpoint is cut out of [0, total), then a binary search finds the one that was hit. */

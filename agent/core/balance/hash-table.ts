@@ -88,7 +88,10 @@ export function pickByHash(
     const candidate = byMember[table.ownerAt(position)] ?? null;
     position = position + 1 === table.size ? 0 : position + 1;
     if (candidate === null || isTried(candidate, tried)) continue;
-    trace?.noteOnce(candidate, candidate.stats.inFlight);
+    if (trace !== null) {
+      view.stats.scratch[0] = candidate.stats.inFlight;
+      trace.noteOnce(candidate, view.stats.scratch);
+    }
     if (factor === 0 || candidate.stats.inFlight < Math.ceil(perWeight * candidate.endpoint.weight)) return candidate;
     first ??= candidate;
   }

@@ -43,25 +43,26 @@ export function pickLeastLoaded(
   const margin = isByLatency ? CLEARLY_CHEAPER : 1;
   // A retry is to succeed: it tries nothing out.
   const isTryingOut = isByLatency && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
-  let bestAt = drawByWeight(group, tried, -1, random);
-  let best = group.views[bestAt];
-  if (best === undefined) return null;
-  let bestLoad = loadAt(group, bestAt, isByLatency, now);
-  trace?.note(best, bestLoad);
-  let toTry: EndpointView | null = isTryingOut && isWorthATry(best.stats, now) ? best : null;
-  for (let draw = 1; draw < choiceCount; draw++) {
+  const { scratch } = view.stats;
+  let bestAt = -1;
+  let best: EndpointView | null = null;
+  let bestLoad = 0;
+  let toTry: EndpointView | null = null;
+  for (let draw = 0; draw < choiceCount; draw++) {
     const at = drawByWeight(group, tried, bestAt, random);
     const other = group.views[at];
     if (other === undefined) continue;
-    const load = loadAt(group, at, isByLatency, now);
-    trace?.note(other, load);
+    weigh(group, at, isByLatency, now, scratch);
+    const load = scratch[0] ?? 0;
+    trace?.note(other, scratch);
     if (isTryingOut && isWorthATry(other.stats, now)) toTry = other;
-    if (isHeldBack(group, at) && best.stats.penaltyMs === 0) continue;
-    if (load < bestLoad * margin) {
-      bestAt = at;
-      best = other;
-      bestLoad = load;
+    if (best !== null) {
+      if (isHeldBack(group, at) && best.stats.penaltyMs === 0) continue;
+      if (load >= bestLoad * margin) continue;
     }
+    bestAt = at;
+    best = other;
+    bestLoad = load;
   }
   return toTry ?? best;
 }
@@ -70,9 +71,16 @@ function isHeldBack({ views, weights }: EndpointGroup, at: number): boolean {
   return (weights[at] ?? 0) < (views[at]?.endpoint.weight ?? 0);
 }
 
-function loadAt({ views, weights, meanWeight }: EndpointGroup, at: number, isByLatency: boolean, now: number): number {
+/** Leaves the load in `out[0]`: a number that is returned from a function too large to be inlined is allocated. */
+function weigh(
+  { views, weights, meanWeight }: EndpointGroup,
+  at: number,
+  isByLatency: boolean,
+  now: number,
+  out: Float64Array,
+): void {
   const stats = views[at]?.stats;
-  if (stats === undefined) return Number.POSITIVE_INFINITY;
+  if (stats === undefined) return;
   const share = (weights[at] ?? 1) / meanWeight;
-  return isByLatency ? cost(stats, now, share) : 1 + stats.inFlight / share;
+  out[0] = isByLatency ? cost(stats, now, share) : 1 + stats.inFlight / share;
 }

@@ -76,7 +76,9 @@ export class PickTrace {
     this.#furtherSamples = null;
   }
 
-  note(endpoint: EndpointView, load: number): void {
+  /** @param scratch  holds the load; a number that is handed over to a function that is not inlined is allocated */
+  note(endpoint: EndpointView, scratch: Float64Array): void {
+    const load = scratch[0] ?? 0;
     const { numbers, at, refs, refAt } = this.place;
     const { stats } = endpoint;
     const count = numbers[at + SAMPLES] ?? 0;
@@ -98,12 +100,12 @@ export class PickTrace {
   }
 
   /** For a walk that meets the same endpoint again and again. O(endpoints met). */
-  noteOnce(endpoint: EndpointView, load: number): void {
+  noteOnce(endpoint: EndpointView, scratch: Float64Array): void {
     const { numbers, at, refs, refAt } = this.place;
     const count = Math.min(numbers[at + SAMPLES] ?? 0, FEW_SAMPLES);
     for (let index = 0; index < count; index++) if (refs[refAt + SAMPLED + index] === endpoint) return;
     if (this.#furtherSamples?.some((sample) => sample.endpoint === endpoint) === true) return;
-    this.note(endpoint, load);
+    this.note(endpoint, scratch);
   }
 
   set way(way: PickWay) {
