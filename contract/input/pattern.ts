@@ -28,6 +28,7 @@ export function compilePattern(text: string): PatternResult {
     const expected = `a regular expression of at most ${MAX_PATTERN_LENGTH} characters`;
     return { ok: false, code: 'OTR_RANGE', expected };
   }
+  if (/\p{Cc}/u.test(text)) return { ok: false, code: 'OTR_FORMAT', expected: 'without control characters' };
   for (const [, from = '', to = ''] of text.matchAll(/\{(\d+)(?:,(\d*))?\}/g)) {
     if (Math.max(Number(from), Number(to)) > MAX_REPEAT) {
       return {

@@ -36,16 +36,47 @@ const sections = fc.record(
   },
   { requiredKeys: [] },
 );
+const wanted = fc.oneof(
+  fc.record({ type: fc.constant('Exact'), name: names, value: fc.constantFrom('1', 'a b') }),
+  fc.record({ type: fc.constant('RegularExpression'), name: names, value: fc.constantFrom('v[0-9]+', '(a|b)*') }),
+  fc.record({ type: fc.constant('Present'), name: names }),
+);
+const wantedList = fc.uniqueArray(wanted, { maxLength: 2, selector: ({ name }) => name });
+const filter = fc.oneof(
+  fc.record({
+    type: fc.constant('URLRewrite'),
+    urlRewrite: fc.record({
+      hostname: names,
+      path: fc.record({ type: fc.constant('ReplaceFullPath'), replaceFullPath: fc.constantFrom('/', '/x/y') }),
+    }),
+  }),
+  fc.record({
+    type: fc.constant('RequestMirror'),
+    requestMirror: fc.record({ backendRef: fc.record({ name: names }), percent: fc.integer({ min: 0, max: 100 }) }),
+  }),
+  fc.record({
+    type: fc.constant('FaultInjection'),
+    faultInjection: fc.record({
+      delay: fc.record({ duration: fc.constant('5ms'), percent: fc.integer({ min: 0, max: 100 }) }),
+      abort: fc.record({ status: fc.constantFrom(429, 503) }),
+    }),
+  }),
+);
 const rule = fc.record(
   {
     matches: fc.array(
       fc.record(
         {
-          path: fc.record({
-            type: fc.constantFrom('Exact', 'PathPrefix'),
-            value: fc.constantFrom('/', '/a', '/a/b/', '/a/b/c'),
-          }),
+          path: fc.oneof(
+            fc.record({
+              type: fc.constantFrom('Exact', 'PathPrefix'),
+              value: fc.constantFrom('/', '/a', '/a/b/', '/a/b/c'),
+            }),
+            fc.record({ type: fc.constant('RegularExpression'), value: fc.constantFrom('/v[12]/.*', '.*') }),
+          ),
           method: fc.constantFrom('GET', 'PUT'),
+          headers: wantedList,
+          queryParams: wantedList,
         },
         { requiredKeys: [] },
       ),
@@ -56,6 +87,8 @@ const rule = fc.record(
       maxLength: 3,
       selector: ({ name }) => name,
     }),
+    sticky: fc.constantFrom({ header: 'x-a' }, { cookie: 'sid' }, { source: true }),
+    filters: fc.uniqueArray(filter, { maxLength: 3, selector: ({ type }) => type }),
     timeouts,
   },
   { requiredKeys: [] },
@@ -70,6 +103,7 @@ const valid = fc.oneof(
   sections.map((spec) => envelope('MeshDefaults', 'global', spec)),
   fc.tuple(names, sections, fc.array(sections, { maxLength: 1 })).map(([name, spec, [override]]) =>
     envelope('ServicePolicy', name, {
+      subsets: { stable: { filter: 'Service.Meta.version == "1"' } },
       ...spec,
       ...(override === undefined ? {} : { overrides: [{ caller: 'w*', ...override }] }),
     }),

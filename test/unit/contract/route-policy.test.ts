@@ -45,6 +45,7 @@ t.test('regular expressions: linear engine, whole text, bounds on length and pro
   const refused: [string, string, RegExp][] = [
     ['', 'OTR_FORMAT', /a regular expression/],
     ['a'.repeat(MAX_PATTERN_LENGTH + 1), 'OTR_RANGE', /at most 256 characters/],
+    ['a\nb', 'OTR_FORMAT', /control characters/],
     ['(', 'OTR_FORMAT', /missing closing \)/],
     ['[', 'OTR_FORMAT', /missing closing \]/],
     ['(?=a)b', 'OTR_FORMAT', /RE2 syntax/],
