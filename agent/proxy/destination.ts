@@ -98,7 +98,7 @@ export function resolveDestination(
   source: string,
 ): Resolution {
   if (scope.route.kind === 'inbound') return plain(scope.route.view(), head, source);
-  const service = scope.route.kind === 'fixed' ? scope.route.service : serviceFromHost(head.host);
+  const service = scope.route.kind === 'fixed' ? scope.route.service : serviceOf(scope, head.host);
   if (service === null) return noService(head.host);
   const view = snapshot.services.get(service);
   if (view === undefined) return { kind: 'unknown', service };
@@ -107,6 +107,14 @@ export function resolveDestination(
     if (refusal !== null) return refusal;
   }
   return view.routes.rules.length === 0 ? plain(view, head, source) : byRule(scope, snapshot, view, head, source);
+}
+
+function serviceOf({ lastHost }: ProxyScope, host: string): string | null {
+  if (lastHost.host !== host) {
+    lastHost.service = serviceFromHost(host);
+    lastHost.host = host;
+  }
+  return lastHost.service;
 }
 
 function plain(view: ServiceView, head: RequestHead, source: string): Destination {

@@ -219,7 +219,7 @@ export class DownstreamConnection implements DeadlineHolder {
       this.#pause(PAUSED_FOR_OUTPUT);
       return false;
     }
-    const head = parseRequestHead(input, 0, input.length, REQUEST_LIMITS);
+    const head = parseRequestHead(input, 0, input.length, REQUEST_LIMITS, this.#scope.requestNames);
     if (head === null) {
       if (this.#hasInputEnded) this.destroy();
       else if (this.#phase === 'between') {

@@ -11,6 +11,7 @@ import { Decisions } from '../telemetry/decisions.ts';
 import { Admission } from './admission.ts';
 import { Deadlines } from './deadlines.ts';
 import { DownstreamConnection } from './downstream-connection.ts';
+import { requestNames } from './http1/request-head.ts';
 import type { Pools } from './pools.ts';
 import { recordRefusal } from './request-record.ts';
 import { composeEarlyRescue } from './rescue.ts';
@@ -213,6 +214,8 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     hops: options.hops ?? new Hops(),
     decisions: options.decisions ?? new Decisions(prefix),
     side: options.side ?? createSideWork(),
+    requestNames: requestNames(),
+    lastHost: { host: '', service: null },
     draws: options.draws ?? new Draws(),
     nextRequestId: () => {
       requests += 1;

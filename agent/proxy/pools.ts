@@ -5,6 +5,7 @@ import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Clock } from '../clock.ts';
 import type { EndpointView, MeshSnapshot } from '../core/snapshot.ts';
 import { Deadlines } from './deadlines.ts';
+import { responseNames } from './http1/response-head.ts';
 import { UpstreamConnection, type UpstreamSink } from './upstream-connection.ts';
 
 /** An upstream that said how long it keeps idle connections may count from another instant than we do. */
@@ -22,6 +23,8 @@ export class EndpointPool {
   readonly all = new Set<UpstreamConnection>();
   readonly #idle: UpstreamConnection[] = [];
   readonly #deadlines: Deadlines;
+  /** Of the response heads read so far. */
+  readonly responseNames = responseNames();
   #idleTimeoutMs = 60_000;
 
   constructor(service: string, isPinned: boolean, deadlines: Deadlines) {

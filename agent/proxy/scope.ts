@@ -10,6 +10,7 @@ import type { AccessLog } from '../telemetry/access-log.ts';
 import type { Decisions } from '../telemetry/decisions.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Deadlines } from './deadlines.ts';
+import type { FieldNames } from './http1/field-names.ts';
 import type { Pools } from './pools.ts';
 import type { SideWork } from './side-work.ts';
 import type { SharedReader } from './socket-reads.ts';
@@ -106,6 +107,10 @@ export interface ProxyScope {
   readonly side: SideWork;
   /** Chance of one pick at a time. */
   readonly draws: Draws;
+  /** Of the heads read so far, whoever sent them. */
+  readonly requestNames: FieldNames;
+  /** Service of the Host seen last: most callers ask one after the other for the same. */
+  readonly lastHost: { host: string; service: string | null };
   /** How every downstream socket reads. */
   readonly read: SharedReader;
 }

@@ -257,7 +257,14 @@ export class UpstreamConnection implements DeadlineHolder {
   #readHeads(bytes: Buffer): number {
     let at = 0;
     for (;;) {
-      const head = parseResponseHead(bytes, at, bytes.length, this.#isHeadRequest, RESPONSE_LIMITS);
+      const head = parseResponseHead(
+        bytes,
+        at,
+        bytes.length,
+        this.#isHeadRequest,
+        RESPONSE_LIMITS,
+        this.#pool.responseNames,
+      );
       if (head === null) {
         if (at < bytes.length) this.#pending = Buffer.from(bytes.subarray(at));
         return -1;

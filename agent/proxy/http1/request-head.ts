@@ -3,6 +3,7 @@
 
 import { normalizeAuthority } from './authority.ts';
 import { TARGET, TOKEN } from './char-tables.ts';
+import { FieldNames, LOOK_ALIKE, ORDINARY } from './field-names.ts';
 import {
   type Fault,
   fault,
@@ -14,7 +15,6 @@ import {
   splitList,
 } from './fields.ts';
 import { type Framing, requestFraming } from './framing.ts';
-import { isLookAlike } from './look-alikes.ts';
 import { parseTarget, type RequestTarget } from './request-target.ts';
 
 export interface RequestHead {
@@ -89,12 +89,22 @@ const PROTECTED: ReadonlySet<string> = new Set([
   'via',
 ]);
 
-/** Parses the head that starts at `start`; null while bytes are missing. */
+/** For whoever reads many requests. */
+export function requestNames(): FieldNames {
+  return new FieldNames(SLOTS);
+}
+
+/**
+ * Parses the head that starts at `start`; null while bytes are missing.
+ *
+ * @param names  from requestNames, kept by the caller from head to head
+ */
 export function parseRequestHead(
   bytes: Buffer,
   start: number,
   end: number,
   limits: HeadLimits,
+  names: FieldNames = requestNames(),
 ): RequestHead | Fault | null {
   const from = skipLeadingLine(bytes, start, end);
   if (from < 0) return null;
@@ -116,7 +126,7 @@ export function parseRequestHead(
   const next = scanFields(bytes, targetEnd + 11, end, from, limits, marks);
   if (next === INCOMPLETE) return null;
   if (next < 0) return SCAN_FAULTS[-next] ?? fault('the head cannot be read');
-  return assemble(bytes.toString('latin1', from, next), from, marks, method, target, minor === 0 ? 0 : 1, next);
+  return assemble(bytes.toString('latin1', from, next), from, marks, method, target, minor === 0 ? 0 : 1, next, names);
 }
 
 /** One empty line before a request is ignored (RFC 9112 2.2); a second one is not a method and fails there. */
@@ -167,17 +177,18 @@ function assemble(
   target: RequestTarget,
   minor: 0 | 1,
   next: number,
+  names: FieldNames,
 ): RequestHead | Fault {
   const slots: (string | null)[] = [null, null, null, null, null, null, null, null, null, null, null, null];
   const fields: string[] = [];
   let hops = 0;
   for (let index = 0; index < marks.length; index += 4) {
-    const name = text.slice((marks[index] as number) - base, (marks[index + 1] as number) - base).toLowerCase();
+    names.read(text, (marks[index] as number) - base, (marks[index + 1] as number) - base, index >> 2);
+    const { name, slot } = names;
     const value = text.slice((marks[index + 2] as number) - base, (marks[index + 3] as number) - base);
-    const slot = SLOTS.get(name);
-    if (slot === undefined) {
+    if (slot === LOOK_ALIKE) return fault(`${name} is too much like a field that steers`);
+    if (slot === ORDINARY) {
       if (name === 'via') hops += countHops(value);
-      else if (name.includes('_') && isLookAlike(name)) return fault(`${name} is too much like a field that steers`);
       fields.push(name, value);
     } else if (slot === 3 || slot === 4 || slot === 5 || slot === 6) {
       if (hasHighByte(value)) return fault(`${name} holds a byte outside ASCII`);

@@ -1,9 +1,9 @@
 // Bytes → response head, as strict as the request side: what is doubtful here would desynchronise every client that shares
 // the connection behind it.
 
+import { FieldNames, LOOK_ALIKE, ORDINARY } from './field-names.ts';
 import { type Fault, fault, type HeadLimits, INCOMPLETE, SCAN_FAULTS, scanFields, splitList } from './fields.ts';
 import { type Framing, responseFraming } from './framing.ts';
-import { isLookAlike } from './look-alikes.ts';
 import { readConnection } from './request-head.ts';
 
 export interface ResponseHead {
@@ -42,10 +42,16 @@ const SLOTS: ReadonlyMap<string, number> = new Map([
 ]);
 const DROPPED = 5;
 
+/** For whoever reads many responses. */
+export function responseNames(): FieldNames {
+  return new FieldNames(SLOTS);
+}
+
 /**
  * Parses the head that starts at `start`; null while bytes are missing.
  *
  * @param isHead  the request was HEAD: fields describe a body that does not come
+ * @param names   from responseNames, kept by the caller from head to head
  */
 export function parseResponseHead(
   bytes: Buffer,
@@ -53,6 +59,7 @@ export function parseResponseHead(
   end: number,
   isHead: boolean,
   limits: HeadLimits,
+  names: FieldNames = responseNames(),
 ): ResponseHead | Fault | null {
   const lineEnd = scanStatusLine(bytes, start, end);
   if (lineEnd === INCOMPLETE) return null;
@@ -61,7 +68,7 @@ export function parseResponseHead(
   const next = scanFields(bytes, lineEnd, end, start, limits, marks);
   if (next === INCOMPLETE) return null;
   if (next < 0) return fault((SCAN_FAULTS[-next] as Fault).message, 'upstream_protocol_error');
-  return assemble(bytes.toString('latin1', start, next), start, marks, lineEnd - start, isHead, next);
+  return assemble(bytes.toString('latin1', start, next), start, marks, lineEnd - start, isHead, next, names);
 }
 
 const PREFIX = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e];
@@ -105,18 +112,19 @@ function assemble(
   lineLength: number,
   isHead: boolean,
   next: number,
+  names: FieldNames,
 ): ResponseHead | Fault {
   const slots: (string | null)[] = [null, null, null, null, null, null, null];
   const fields: string[] = [];
   for (let index = 0; index < marks.length; index += 4) {
-    const name = text.slice((marks[index] as number) - base, (marks[index + 1] as number) - base).toLowerCase();
+    names.read(text, (marks[index] as number) - base, (marks[index + 1] as number) - base, index >> 2);
+    const { name, slot } = names;
     const value = text.slice((marks[index + 2] as number) - base, (marks[index + 3] as number) - base);
-    const slot = SLOTS.get(name);
-    if (slot === undefined && name.includes('_') && isLookAlike(name)) {
+    if (slot === LOOK_ALIKE) {
       return fault(`${name} is too much like a field that steers`, 'upstream_protocol_error');
     }
-    if (slot === undefined || slot === 6) fields.push(name, value);
-    if (slot === undefined || slot === DROPPED) continue;
+    if (slot === ORDINARY || slot === 6) fields.push(name, value);
+    if (slot === ORDINARY || slot === DROPPED) continue;
     const before: string | null = slots[slot] ?? null;
     if (before !== null && slot < 2) return fault(`${name} appears twice`, 'upstream_protocol_error');
     slots[slot] = before === null ? value : `${before},${value}`;
