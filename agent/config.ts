@@ -56,6 +56,8 @@ export interface AgentConfig {
     readonly urls: readonly string[];
     readonly token: string | null;
     readonly tokenFile: string | null;
+    /** Absent: the certificates of the system are trusted. */
+    readonly caFile?: string;
   } | null;
   /** File or folder of local documents. */
   readonly policies: string | null;
@@ -147,8 +149,9 @@ function consulOf(consul: NonNullable<AgentConfigFile['consul']>): AgentConfig['
 
 function controlPlaneOf(controlPlane: NonNullable<AgentConfigFile['controlPlane']>): AgentConfig['controlPlane'] {
   if (controlPlane === false) return null;
-  const { url = 'http://127.0.0.1:9700', replicas = [], token = null, tokenFile = null } = controlPlane;
-  return { urls: [...new Set([url, ...replicas].map(withoutSlash))], token, tokenFile };
+  const { url = 'http://127.0.0.1:9700', replicas = [], token = null, tokenFile = null, caFile } = controlPlane;
+  const urls = [...new Set([url, ...replicas].map(withoutSlash))];
+  return { urls, token, tokenFile, ...(caFile === undefined ? {} : { caFile }) };
 }
 
 function withoutSlash(url: string): string {

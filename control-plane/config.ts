@@ -28,6 +28,10 @@ export interface ControlPlaneConfig {
   readonly registry: { readonly listen: HostPort } | null;
   /** Never null when `listen` is not loopback. */
   readonly auth: { readonly tokensFile?: string; readonly bootstrapToken?: string } | null;
+  /** Null or absent: plain HTTP. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string } | null;
+  /** Of one token, or without one of an address; absent: the API's own default, which is the schema's. */
+  readonly requestsPerMinute?: number;
   readonly log: { readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' };
 }
 
@@ -52,13 +56,15 @@ export function loadControlPlaneConfig(source: ConfigSource): Parsed<ControlPlan
 }
 
 function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
-  const { listen, store, auth, log } = file;
+  const { listen, store, auth, tls, requestsPerMinute, log } = file;
   const registry = registryOf(file);
   return {
     listen: address(listen ?? '127.0.0.1:9700'),
     store: storeOf(store ?? {}),
     registry: registry === false ? null : { listen: address(registry.listen ?? '127.0.0.1:8500') },
     auth: auth ?? null,
+    tls: tls ?? null,
+    requestsPerMinute: requestsPerMinute ?? 6_000,
     log: { level: log?.level ?? 'info' },
   };
 }

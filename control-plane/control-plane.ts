@@ -80,6 +80,9 @@ async function run({
   if (config.auth === null && !isLoopback(config.listen.host)) {
     throw new Error(`${config.listen.host} is not a loopback address, and without auth only those are listened on`);
   }
+  if ((config.tls ?? null) === null && !isLoopback(config.listen.host)) {
+    log.warn('tokens and policies cross the network in the clear: set tls, or let a proxy end TLS before this address');
+  }
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close();
@@ -165,6 +168,8 @@ async function join(
     softwareVersion: SOFTWARE_VERSION,
     requestTimeoutMs,
     auth: config.auth,
+    tls: config.tls,
+    requestsPerMinute: config.requestsPerMinute,
     policyVersion: () => hub.version,
     connectAgent: (stream) => hub.connect(stream),
     streams: () => hub.size,

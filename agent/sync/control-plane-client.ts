@@ -13,6 +13,8 @@ export interface ControlPlaneAccess {
   readonly token: string | null;
   /** Re-read before every call. Wins over `token`. */
   readonly tokenFile: string | null;
+  /** Certificates to trust in place of those of the system. Re-read before every call. */
+  readonly caFile?: string;
 }
 
 /** null when the control plane took it, else why not. */
@@ -57,6 +59,11 @@ export function createControlPlaneClient(access: ControlPlaneAccess, random: Ran
     return token === null || token === '' ? {} : { authorization: `Bearer ${token}` };
   }
 
+  /** Connections are kept by what they trust, so a new file is in force with the next call. */
+  async function trust(): Promise<RequestOptions & { readonly ca?: Buffer }> {
+    return access.caFile === undefined ? {} : { ca: await readFile(access.caFile) };
+  }
+
   async function post(path: string, body: unknown, signal: AbortSignal, timeoutMs: number): Promise<Fault> {
     try {
       const text = JSON.stringify(body);
@@ -68,7 +75,13 @@ export function createControlPlaneClient(access: ControlPlaneAccess, random: Ran
       };
       const url = urlOf(path);
       const agent = url.protocol === 'https:' ? agents['https:'] : agents['http:'];
-      const options: RequestOptions = { method: 'POST', agent, headers, signal: AbortSignal.any([signal, deadline]) };
+      const options: RequestOptions = {
+        ...(await trust()),
+        method: 'POST',
+        agent,
+        headers,
+        signal: AbortSignal.any([signal, deadline]),
+      };
       const answer = await open(url, options, text);
       const said = await readShort(answer);
       const status = answer.statusCode ?? 0;
@@ -92,6 +105,7 @@ export function createControlPlaneClient(access: ControlPlaneAccess, random: Ran
       };
       // A connection of its own: a stream lives for days and would only ever leave the pool broken.
       const options: RequestOptions = {
+        ...(await trust()),
         method: 'GET',
         agent: false,
         headers,

@@ -196,6 +196,9 @@ export const AgentConfigSchema = Type.Object(
           ),
           token: token('the control plane'),
           tokenFile: optionalText('File with the token for the control plane.'),
+          caFile: optionalText(
+            'Certificates, PEM, to trust in place of those of the system. Read again before every call.',
+          ),
         },
         { ...CLOSED, 'x-rules': ['oneToken'] },
       ),

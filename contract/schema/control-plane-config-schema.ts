@@ -2,7 +2,7 @@
 // docs/configuration.md lists.
 
 import { type Static, Type } from 'typebox';
-import { CLOSED, checked, notes, word } from './schema-fields.ts';
+import { CLOSED, checked, count, notes, word } from './schema-fields.ts';
 
 const path = (means: string, options: Record<string, unknown> = {}) =>
   Type.String({ minLength: 1, maxLength: 1_024, ...notes({ means }), ...options });
@@ -93,6 +93,19 @@ export const ControlPlaneConfigSchema = Type.Object(
         { ...CLOSED, 'x-rules': ['someToken'] },
       ),
     ),
+    tls: Type.Optional(
+      Type.Object(
+        {
+          certFile: path('Certificate chain of the listener, PEM. Read again when it changes.'),
+          keyFile: path('Its private key, PEM.'),
+        },
+        CLOSED,
+      ),
+    ),
+    requestsPerMinute: count(6_000, 1, 1_000_000, {
+      means: 'Requests of one token in a minute before 429; agents and loopback without auth are not counted.',
+      larger: 'a script in a loop takes more of the process',
+    }),
     log: Type.Optional(
       Type.Object(
         {

@@ -1,6 +1,7 @@
 // The control plane's HTTP side, put together: guards, errors, routes, page. Its parts do not know each other.
 
 import type { Socket } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { PolicyVerdict } from '#contract/frames.ts';
 import { agentViews } from '../core/agent-view.ts';
@@ -22,11 +23,14 @@ import { Broadcaster, eventRoutes } from './events.ts';
 import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { pageRoutes } from './page.ts';
+import { registerPageHeaders } from './page-headers.ts';
 import { policyRoutes } from './policies.ts';
 import { ApiError, answerBrokenRequest, registerProblems, sendProblem } from './problem.ts';
+import { REQUESTS_PER_MINUTE, registerRateLimit } from './rate-limit.ts';
 import { relayRoutes } from './relay.ts';
 import { type RolloutControl, rolloutRoutes } from './rollouts.ts';
 import { serviceRoutes } from './services.ts';
+import { followPair, readPair, type TlsFiles } from './tls.ts';
 import { TokenBook } from './token-book.ts';
 import { tokenRoutes } from './tokens.ts';
 import { digestOfSecret, TokensFile } from './tokens-file.ts';
@@ -63,6 +67,10 @@ export interface ApiOptions {
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** An agent has a newer version than the store. */
   readonly onAhead: (agentId: string, appliedVersion: number) => void;
+  /** Null or absent: plain HTTP. */
+  readonly tls?: TlsFiles | null | undefined;
+  /** Of one token, or without one of an address; REQUESTS_PER_MINUTE when absent. */
+  readonly requestsPerMinute?: number | undefined;
   /** How long a client may take to send a request, head and body; REQUEST_TIMEOUT_MS when absent. */
   readonly requestTimeoutMs?: number | undefined;
 }
@@ -166,14 +174,18 @@ async function createApp(
   metrics: ControlPlaneMetrics,
   book: TokenBook | null,
 ): Promise<{ app: FastifyInstance; auth: Auth }> {
-  const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
-  const app = Fastify({
+  const { requestTimeoutMs = REQUEST_TIMEOUT_MS, tls = null } = options;
+  const patience = {
+    headersTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(requestTimeoutMs / 10),
+  };
+  const app: FastifyInstance = Fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     // Until the request has arrived; answers may take their time, streams included.
     requestTimeout: requestTimeoutMs,
-    http: { headersTimeout: requestTimeoutMs, connectionsCheckingInterval: Math.ceil(requestTimeoutMs / 10) },
+    ...(tls === null ? { http: patience } : { https: { ...patience, ...readPair(tls) } }),
     // Streams are ended by us; what is left when closing is idle keep-alive and must not hold the process.
     forceCloseConnections: true,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allowUnionTypes: true } },
@@ -191,15 +203,20 @@ async function createApp(
   app.removeContentTypeParser('text/plain');
   registerProblems(app);
   const { access, clock, log } = options;
+  if (tls !== null) {
+    // With `https` the server is one of node:tls, whatever the type of the instance says.
+    const stop = followPair(app.server as unknown as TlsServer, tls, (message) => log.warn(message));
+    app.addHook('onClose', async () => stop());
+  }
   // First, because it notes where a request came from before anything can refuse it.
   registerAudit(app, { store: access, now: () => clock.now(), epochMs: () => clock.epochMs(), log });
   const auth = registerAuth(app, { book, now: () => clock.now() });
-  app.addHook('onSend', async (_request, reply) => {
-    reply.header('x-content-type-options', 'nosniff');
-  });
+  registerPageHeaders(app, tls !== null);
   app.addHook('onResponse', async (request, reply) => {
     metrics.countRequest(request.method, request.routeOptions.url ?? 'unknown', reply.statusCode);
   });
+  // On loopback without tokens there is one user, who may be as quick as they like.
+  if (book !== null) await registerRateLimit(app, options.requestsPerMinute ?? REQUESTS_PER_MINUTE);
   await registerOpenApi(app, options.softwareVersion);
   return { app, auth };
 }

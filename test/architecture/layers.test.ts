@@ -90,6 +90,7 @@ const LAYERS: Readonly<Record<string, number>> = {
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   fastify: ['agent/admin', 'control-plane/api', 'control-plane/registry'],
   '@fastify/http-proxy': ['control-plane/api'],
+  '@fastify/rate-limit': ['control-plane/api'],
   '@fastify/static': ['control-plane/api'],
   '@fastify/swagger': ['control-plane/api'],
   consul: ['agent/discovery', 'control-plane/store'],

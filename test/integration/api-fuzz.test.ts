@@ -13,6 +13,8 @@ const AT_ONCE = 8;
 const TOKEN = 'fuzz-token-0123456789abcdef0123456789abcdef';
 /** A request that is not answered by then is one that hangs. */
 const PATIENCE_MS = 10_000;
+/** No limit that would keep the input from its route. */
+const OPEN = { bootstrapToken: TOKEN, requestsPerMinute: 1_000_000 };
 const MIB = 1024 * 1024;
 
 interface Answer {
@@ -210,7 +212,7 @@ async function inParallel<T>(jobs: readonly T[], run: (job: T) => Promise<void>)
 }
 
 t.test('no input to any route is answered 500 or ends the process', { timeout: 240_000 }, async (t) => {
-  const { url, routes } = await startControlPlane(t, { bootstrapToken: TOKEN, folder: temporaryFolder(t) });
+  const { url, routes } = await startControlPlane(t, { ...OPEN, folder: temporaryFolder(t) });
   const port = Number(new URL(url).port);
   const admin = { authorization: `Bearer ${TOKEN}` };
   await ask(`${url}/v1/agents/orders-1/reports`, 'POST', orderReport(1, { adminUrl: 'http://127.0.0.1:1' }), admin);
@@ -257,9 +259,9 @@ t.test('no input to any route is answered 500 or ends the process', { timeout: 2
     statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
     if (answer.status === 500) faults.push(`500 to ${line}: ${answer.body.slice(0, 300)}`);
     const isProblem = answer.type === 'application/problem+json';
-    // 426 and 417 come from below, with an empty body; so do answers to HEAD.
-    if (answer.status >= 400 && !isProblem && answer.status !== 417)
-      faults.push(`${answer.status} no problem: ${line}`);
+    // Node itself answers 417, and `ws` an upgrade to the relay that is none, before anything of ours sees them.
+    const isFromBelow = answer.status === 417 || (bytes.includes('upgrade: websocket') && bytes.includes('/admin/'));
+    if (answer.status >= 400 && !isProblem && !isFromBelow) faults.push(`${answer.status} no problem: ${line}`);
   });
   t.same(faults.slice(0, 20), []);
   t.ok(jobs.length > 3_000, `${jobs.length} requests`);
@@ -276,7 +278,7 @@ t.test('no input to any route is answered 500 or ends the process', { timeout: 2
 });
 
 t.test('bodies of 10 MB, headers without end, and requests that are none', { timeout: 120_000 }, async (t) => {
-  const { url, routes } = await startControlPlane(t, { bootstrapToken: TOKEN, folder: temporaryFolder(t) });
+  const { url, routes } = await startControlPlane(t, { ...OPEN, folder: temporaryFolder(t) });
   const port = Number(new URL(url).port);
   const large = `{"a":"${'x'.repeat(10 * MIB)}"}`;
   const chunked = `${(64 * 1024).toString(16)}\r\n${'x'.repeat(64 * 1024)}\r\n`.repeat(160);

@@ -20,6 +20,8 @@ export async function startControlPlane(
     host = '127.0.0.1',
     log = pino({ level: 'silent' }),
     consulUrl = null,
+    tls = null,
+    requestsPerMinute = 6_000,
     requestTimeoutMs,
   }: {
     tokensFile?: string | null;
@@ -29,6 +31,8 @@ export async function startControlPlane(
     log?: Logger;
     /** Keeps policies, tokens and audit there in place of the folder. */
     consulUrl?: string | null;
+    tls?: ControlPlaneConfig['tls'];
+    requestsPerMinute?: number;
     requestTimeoutMs?: number;
   } = {},
 ): Promise<Started & { stop: () => Promise<void> }> {
@@ -42,6 +46,8 @@ export async function startControlPlane(
       store: consulUrl === null ? { kind: 'sqlite', path: `${folder}/policies.db` } : consulStore(consulUrl),
       registry: null,
       auth: tokensFile === null && bootstrapToken === null ? null : auth,
+      ...(tls === undefined ? {} : { tls }),
+      requestsPerMinute,
       log: { level: 'silent' },
     },
     log,

@@ -16,6 +16,8 @@ t.test('nothing has to be said', async (t) => {
     store: { kind: 'sqlite', path: './state/policies.db' },
     registry: { listen: { host: '127.0.0.1', port: 8500 } },
     auth: null,
+    tls: null,
+    requestsPerMinute: 6000,
     log: { level: 'info' },
   };
   t.same(load(null), { ok: true, value: defaults });
