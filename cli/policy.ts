@@ -46,7 +46,7 @@ interface ApplyOptions extends ApiOptions {
 }
 
 async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise<void> {
-  const documents = readPolicyFiles(options.file);
+  const documents = inOrderOfUse(readPolicyFiles(options.file));
   if (options.ifRevision !== undefined && documents.length !== 1) {
     throw new CommandFailure(`--if-revision goes with exactly one document, ${documents.length} were given`, {
       exitCode: EXIT.usage,
@@ -71,6 +71,11 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
     const data = results.map(({ id, took, applied }) => ({ id, ...applied, tookMs: Math.round(took) }));
     terminal.out(renderResult(options.output, data, () => ''));
   }
+}
+
+/** Each is put alone and judged with what is there: a subset must be defined before a route names it. */
+function inOrderOfUse(documents: readonly PolicyDocument[]): PolicyDocument[] {
+  return documents.toSorted((left, right) => POLICY_KINDS.indexOf(left.kind) - POLICY_KINDS.indexOf(right.kind));
 }
 
 async function getPolicy(

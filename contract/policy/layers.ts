@@ -59,6 +59,12 @@ export function ruleLayer(service: string, rule: RouteRuleSpec, on: readonly str
   return { from: `HTTPRoute/${service}`, sections };
 }
 
+/** Services that requests under a rule may go to: its backends (none says the routed service itself) and who gets copies. */
+export function servicesNamedBy({ backendRefs = [], filters = [] }: RouteRuleSpec): string[] {
+  const copies = filters.flatMap(({ requestMirror: mirror }) => (mirror === undefined ? [] : [mirror.backendRef.name]));
+  return [...backendRefs.map(({ name }) => name), ...copies];
+}
+
 /** `*` stands for any characters, none included. O(text × stars), no backtracking beyond the last star. */
 export function matchesGlob(glob: string, text: string): boolean {
   let globAt = 0;

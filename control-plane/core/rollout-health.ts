@@ -1,6 +1,8 @@
 // How the agents that have a staged change do, and how the others do, as one replica sees it; and the sum over replicas. Pure.
 
+import { servicesNamedBy } from '#contract/policy/layers.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
+import type { HTTPRouteSpec } from '#contract/schema/route-schema.ts';
 import { WINDOW_MS } from './counters.ts';
 import { edgeKey, type Fleet, type Member } from './fleet.ts';
 import type { Ledger, LedgerEntry } from './ledger.ts';
@@ -95,8 +97,7 @@ export function servicesConcerned(documents: readonly (PolicyDocument | null)[])
 function backendsOf({ kind, spec }: PolicyDocument): string[] {
   if (kind !== 'HTTPRoute') return [];
   // The cast is what parsePolicy established for the kind.
-  const { rules = [] } = spec as { rules?: readonly { readonly backendRefs?: readonly { readonly name: string }[] }[] };
-  return rules.flatMap(({ backendRefs = [] }) => backendRefs.map(({ name }) => name));
+  return (spec as HTTPRouteSpec).rules.flatMap(servicesNamedBy);
 }
 
 function groupOf(entry: LedgerEntry, member: Member | null, isIn: boolean, question: HealthQuestion): GroupHealth {

@@ -1,6 +1,6 @@
 // Which documents one agent gets: those that can change what happens to its own calls, and nothing about anybody else's. Pure.
 
-import { findSpec, matchesGlob } from '#contract/policy/layers.ts';
+import { findSpec, matchesGlob, servicesNamedBy } from '#contract/policy/layers.ts';
 import { permissionOf } from '#contract/policy/permissions.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { ServiceIntentionsSpec } from '#contract/schema/intentions-schema.ts';
@@ -12,7 +12,7 @@ import type { ServicePolicySpec } from '#contract/schema/policy-schema.ts';
  * - MeshDefaults, whole;
  * - everything about `service` itself, whole;
  * - ServicePolicy and HTTPRoute of every service that ServiceIntentions do not deny to it outright, and of the backends
- *   that such a route leads to; in a ServicePolicy only the overrides whose glob matches `service`;
+ *   and mirrors that such a route leads to; in a ServicePolicy only the overrides whose glob matches `service`;
  * - ServiceIntentions of every service, with the sources `service` and `*` only: without them a denied call would pass.
  *
  * What is left means the same to this agent as the whole set: planService(filtered, service, x) equals
@@ -32,12 +32,13 @@ export function documentsFor(service: string, documents: readonly PolicyDocument
 function reachableFrom(service: string, documents: readonly PolicyDocument[]): Set<string> {
   const names = new Set(documents.map(({ metadata }) => metadata.name));
   const callable = [...names].filter((name) => permissionOf(documents, service, name).kind !== 'deny');
-  const backends = callable.flatMap((name) =>
-    (findSpec(documents, 'HTTPRoute', name)?.rules ?? []).flatMap(({ backendRefs = [] }) =>
-      backendRefs.map((backend) => backend.name),
-    ),
-  );
-  return new Set([...callable, ...backends]);
+  // Whatever a document that is sent names is sent too: an agent refuses a route to a subset that it cannot find.
+  const reachable = new Set([service, ...callable]);
+  for (const name of reachable) {
+    const { rules = [] } = findSpec(documents, 'HTTPRoute', name) ?? {};
+    for (const named of rules.flatMap(servicesNamedBy)) reachable.add(named);
+  }
+  return reachable;
 }
 
 function withOverridesFor(service: string, document: PolicyDocument): PolicyDocument {

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import t from 'tap';
+import { checkConsistency } from '#contract/policy/consistency.ts';
 import { planService } from '#contract/policy/plan.ts';
 import type { PolicyDocument, PolicyKind } from '#contract/policy/policy.ts';
 import {
@@ -143,7 +144,19 @@ const DOCUMENTS = [
   doc('ServicePolicy', 'vault', { timeouts: { request: '5s' } }),
   doc('HTTPRoute', 'vault', { rules: [{ backendRefs: [{ name: 'hidden' }] }] }),
   doc('ServiceIntentions', 'vault', { defaultAction: 'deny', sources: [{ name: 'secret-caller', action: 'allow' }] }),
-  doc('HTTPRoute', 'payments', { rules: [{ backendRefs: [{ name: 'payments-v2' }] }] }),
+  doc('HTTPRoute', 'payments', {
+    rules: [
+      {
+        backendRefs: [{ name: 'payments-v2' }],
+        filters: [{ type: 'RequestMirror', requestMirror: { backendRef: { name: 'shadow', subset: 'a' } } }],
+      },
+    ],
+  }),
+  doc('ServicePolicy', 'shadow', { subsets: { a: { filter: 'Service.ID is not empty' } } }),
+  doc('ServiceIntentions', 'shadow', { defaultAction: 'deny' }),
+  doc('HTTPRoute', 'payments-v2', { rules: [{ backendRefs: [{ name: 'third', subset: 'b' }] }] }),
+  doc('ServicePolicy', 'third', { subsets: { b: { filter: 'Service.ID is not empty' } } }),
+  doc('ServiceIntentions', 'third', { defaultAction: 'deny' }),
   doc('ServicePolicy', 'payments-v2', { timeouts: { request: '6s' } }),
   doc('ServiceIntentions', 'payments-v2', { defaultAction: 'deny' }),
 ];
@@ -158,6 +171,13 @@ t.test('an agent is sent what can change its own calls, and nobody else’s name
   t.same(sent[1], DOCUMENTS[1], 'its own documents are whole');
   t.notMatch(JSON.stringify(sent), /secret-caller|hidden/);
   t.equal(planService(sent, 'orders', 'vault').permission.kind, 'deny');
+});
+
+t.test('an agent never gets a route without the subsets that it names', async (t) => {
+  t.same(checkConsistency(DOCUMENTS), []);
+  for (const caller of ['orders', 'payments', 'payments-v2', 'shadow', 'secret-caller', 'stranger']) {
+    t.same(checkConsistency(documentsFor(caller, DOCUMENTS)), [], caller);
+  }
 });
 
 t.test('what is sent means the same to the agent as the whole set', async (t) => {

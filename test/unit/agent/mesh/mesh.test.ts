@@ -232,6 +232,42 @@ t.test('applyPolicy()', async (t) => {
     t.match(mesh.applyPolicy(push(1, document('HTTPRoute', 'payments', spec))), { verdict: 'ACK' });
     t.same(mesh.wantedServices(), ['payments', 'payments-v2']);
   });
+  t.test('names those that get copies too, and nobody for a rule that redirects', async (t) => {
+    const { mesh } = createMesh();
+    mesh.applyEndpoints(setOf('payments', 1));
+    const rules = [
+      { filters: [{ type: 'RequestMirror', requestMirror: { backendRef: { name: 'shadow' } } }] },
+      { filters: [{ type: 'RequestRedirect', requestRedirect: { scheme: 'https' } }] },
+    ];
+    const spec = { parentRefs: [{ kind: 'Service', name: 'payments' }], rules };
+    t.match(mesh.applyPolicy(push(1, document('HTTPRoute', 'payments', spec))), { verdict: 'ACK' });
+    t.same(mesh.wantedServices(), ['payments', 'shadow']);
+  });
+  t.test('has a view of each subset, which follows endpoints and filters', async (t) => {
+    const { mesh } = createMesh();
+    const versions = (...list: string[]) => {
+      const set = setOf('payments', ...list.map((_, index) => index + 1));
+      const endpoints = set.endpoints.map((one, index) => ({ ...one, meta: { version: list[index] ?? '' } }));
+      return { ...set, endpoints };
+    };
+    const policy = (filter: string) => document('ServicePolicy', 'payments', { subsets: { canary: { filter } } });
+    const sizeOf = () => viewIn(mesh, 'payments').subsets.get('canary')?.endpoints.length;
+    mesh.applyEndpoints(versions('1', '2', '1'));
+    t.equal(sizeOf(), undefined);
+    mesh.applyPolicy(push(1, policy('Service.Meta.version == "2"')));
+    t.equal(sizeOf(), 1);
+    mesh.applyEndpoints(versions('2', '2', '1'));
+    t.equal(sizeOf(), 2);
+    mesh.applyPolicy(push(2, policy('Service.Meta.version matches "[0-9]"')));
+    t.equal(sizeOf(), 3);
+    const missing = document('HTTPRoute', 'payments', {
+      parentRefs: [{ kind: 'Service', name: 'payments' }],
+      rules: [{ backendRefs: [{ name: 'payments', subset: 'blue' }] }],
+    });
+    const refused = mesh.applyPolicy(push(3, policy('Service.Meta is empty'), missing));
+    t.match(refused.problems, [{ path: 'HTTPRoute/payments: spec.rules[0].backendRefs[0].subset' }]);
+    t.equal(sizeOf(), 3, 'the former policy stays in force');
+  });
 });
 
 t.test('a listener that changes the mesh is told of its own change afterwards, in order', async (t) => {
