@@ -100,6 +100,8 @@ export function createAgent(options: AgentOptions): Agent {
       policy: () => stream.status(),
       isControlPlaneConnected: () => stream.status().isConnected,
       droppedLogLines: () => log.droppedLines(),
+      own: () => (app === null ? null : mesh.inboundView(service, app)),
+      now: () => clock.now(),
       stalls: () => stalls,
     },
   });

@@ -2,6 +2,8 @@
 // compares both. Reads counters and sources, writes nothing.
 
 import type { EndpointState } from '#contract/frames.ts';
+import { limitOf } from '../core/limits/gate.ts';
+import type { ServiceView } from '../core/snapshot.ts';
 import type { EdgeCounters } from './edge.ts';
 import { type EdgeTable, OTHER } from './edge-table.ts';
 import type { MetricSources } from './metrics.ts';
@@ -105,6 +107,16 @@ function attemptFamilies({ edges, ejections, detections, faults, mirrored }: Fam
 
 function meshFamilies({ sources, maxDestinations }: FamilyInputs): Family[] {
   const services = () => [...(sources.snapshot()?.services.values() ?? [])];
+  const ofService = (name: string, help: string, value: (view: ServiceView) => number): Family => ({
+    name,
+    help,
+    type: 'gauge',
+    samples: () =>
+      bounded(
+        services().map((view) => ({ labels: { destination: view.service }, value: value(view) })),
+        Math.max,
+      ),
+  });
   const bounded = (samples: Sample[], merge: (a: number, b: number) => number) =>
     foldDestinations(samples, maxDestinations, merge);
   return [
@@ -146,6 +158,24 @@ function meshFamilies({ sources, maxDestinations }: FamilyInputs): Family[] {
           Math.max,
         ),
     },
+    ofService(
+      'outrigger_requests_pending',
+      'Requests that wait for room at a service.',
+      ({ stats }) => stats.pending.size,
+    ),
+    ofService(
+      'outrigger_limit_used_ratio',
+      'Requests in flight as a part of those allowed at once.',
+      ({ stats, policy }) => stats.inFlight / policy.limits.maxConcurrentRequests,
+    ),
+    ofService('outrigger_retry_budget_balance', 'Retries that the budget would pay for now.', ({ stats }) =>
+      stats.retryBudget.balance(sources.now()),
+    ),
+    ofService(
+      'outrigger_admission_reject_ratio',
+      'Chance that admission control refuses a request, 0 to 1.',
+      ({ stats, policy }) => (policy.admissionControl.isEnabled ? stats.admission.rejectProbability(sources.now()) : 0),
+    ),
     {
       name: 'outrigger_discovery_age_seconds',
       help: 'Time since Consul last confirmed the endpoints in use. Static endpoints have none.',
@@ -203,6 +233,21 @@ function agentFamilies({ sources, version }: FamilyInputs): Family[] {
         return sources.stalls()?.ownFailures ?? 0;
       },
     ),
+    single(
+      'outrigger_own_concurrency_limit',
+      'Requests that the own application is given at once: the adaptive limit, or maxConcurrentRequests; 0 without one.',
+      'gauge',
+      () => {
+        const own = sources.own();
+        return own === null ? 0 : limitOf(own.policy, own.stats, true);
+      },
+    ),
+    single('outrigger_own_requests_in_flight', 'Requests that the own application works on.', 'gauge', () => {
+      return sources.own()?.stats.inFlight ?? 0;
+    }),
+    single('outrigger_own_requests_pending', 'Requests that wait for room at the own application.', 'gauge', () => {
+      return sources.own()?.stats.pending.size ?? 0;
+    }),
     {
       name: 'outrigger_build_info',
       help: 'Always 1; the versions are in the labels.',

@@ -5,7 +5,7 @@ import type { EdgeReport } from '#contract/frames.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import type { RequestResult } from '../core/reason.ts';
-import type { MeshSnapshot } from '../core/snapshot.ts';
+import type { MeshSnapshot, ServiceView } from '../core/snapshot.ts';
 import { EdgeTable } from './edge-table.ts';
 import { EdgeText } from './edge-text.ts';
 import { formatSamples, header, Pacer } from './exposition.ts';
@@ -40,6 +40,10 @@ export interface MetricSources {
   policy(): { readonly appliedVersion: number; readonly wantedVersion: number };
   isControlPlaneConnected(): boolean;
   droppedLogLines(): number;
+  /** The own application as the inbound listener sees it; null without one. */
+  own(): ServiceView | null;
+  /** Monotonic ms, for what changes with time alone. */
+  now(): number;
   /** What the agent thinks of its own measurement; null where nobody looks. */
   stalls(): SelfMeasurement | null;
 }
@@ -72,8 +76,8 @@ const DEFAULT_MAX_SERIES = 10_000;
 const TRAFFIC_SHARE = 0.8;
 /** Series of the process and the agent itself, and room for the few edges named `other`. */
 const FIXED_SERIES = 300;
-/** Gauges of one destination: connections 2, endpoints 4, panic, discovery age. */
-const GAUGES_PER_DESTINATION = 8;
+/** Gauges of one destination: connections 2, endpoints 4, panic, four of limits, discovery age. */
+const GAUGES_PER_DESTINATION = 12;
 const NO_SOURCES: MetricSources = {
   snapshot: () => null,
   discovery: () => [],
@@ -81,6 +85,8 @@ const NO_SOURCES: MetricSources = {
   policy: () => ({ appliedVersion: 0, wantedVersion: 0 }),
   isControlPlaneConnected: () => false,
   droppedLogLines: () => 0,
+  own: () => null,
+  now: () => 0,
   stalls: () => null,
 };
 

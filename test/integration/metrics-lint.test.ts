@@ -30,6 +30,8 @@ async function everything(metrics: Metrics): Promise<string> {
   edge.end('ok', 200, 12);
   metrics.ejection('orders', 'consecutive_5xx');
   metrics.detection('orders', 'failure_percentage');
+  metrics.fault('orders', 'delay');
+  metrics.mirrored('orders', 'answered');
   metrics.tcp('orders').end('ok');
   return metrics.render();
 }
