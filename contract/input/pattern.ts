@@ -7,12 +7,17 @@ import { RE2JS } from 're2js';
 export const MAX_PATTERN_LENGTH = 256;
 /** Instructions of the compiled program, which is what a match costs for each character at worst. Envoy's bound too. */
 export const MAX_PROGRAM_SIZE = 100;
+/**
+ * Longest text that is looked at: what one value or the target of a request may have, so only a header joined from several lines
+ * can be longer. A pattern with very many states and a text made for it cost 6 µs a character, 50 ms here.
+ */
+export const MAX_SUBJECT_LENGTH = 8192;
 /** A greater count in `{…}` makes a program that is too large, and building that takes milliseconds. */
 const MAX_REPEAT = 100;
 
 /** Compiled; mutable inside (the engine remembers states), so it must not be frozen. */
 export interface Pattern {
-  /** Whether the whole text is of this form. O(text × program). */
+  /** Whether the whole text is of this form; a text over MAX_SUBJECT_LENGTH is not. O(text × program). */
   test(text: string): boolean;
 }
 
@@ -57,5 +62,8 @@ function compile(text: string): PatternResult {
     const expected = `a regular expression of at most ${MAX_PROGRAM_SIZE} instructions, not of ${size}`;
     return { ok: false, code: 'OTR_RANGE', expected };
   }
-  return { ok: true, pattern: { test: (subject) => compiled.testExact(subject) } };
+  return {
+    ok: true,
+    pattern: { test: (subject) => subject.length <= MAX_SUBJECT_LENGTH && compiled.testExact(subject) },
+  };
 }
