@@ -13,8 +13,15 @@ export function configDump(options: AdminOptions, limits: object): object {
     limits: { dataPlane: options.limits, admin: limits },
     policy: policy(),
     snapshotGeneration: generation,
-    services: [...services.values()].map(({ service, policy, permission, routes, endpoints }) => {
-      return { service, policy, permission, rules: routes.rules, endpoints: endpoints.map(({ endpoint }) => endpoint) };
+    services: [...services.values()].map(({ service, policy, permission, routes, subsets, endpoints }) => {
+      return {
+        service,
+        policy,
+        permission,
+        rules: routes.rules,
+        subsets: [...subsets.values()].map(({ subset, endpoints: own }) => ({ ...subset, endpoints: own.length })),
+        endpoints: endpoints.map(({ endpoint }) => endpoint),
+      };
     }),
   };
 }

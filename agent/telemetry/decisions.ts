@@ -62,11 +62,11 @@ export class Decisions {
   #list(held: HeldView, view: ServiceView): void {
     held.view = view;
     this.#held.push(held);
-    this.#heldEndpoints += view.endpoints.length;
+    this.#heldEndpoints += weightOf(view);
     while (this.#heldEndpoints > MAX_HELD_ENDPOINTS && this.#held.length > 1) {
       const oldest = this.#held.shift();
       if (oldest === undefined) break;
-      this.#heldEndpoints -= oldest.view?.endpoints.length ?? 0;
+      this.#heldEndpoints -= oldest.view === null ? 0 : weightOf(oldest.view);
       oldest.view = null;
     }
   }
@@ -113,4 +113,9 @@ export class Decisions {
       yield record;
     }
   }
+}
+
+/** A view without endpoints is not for nothing: an empty subset makes one at every rebuild. */
+function weightOf({ endpoints }: ServiceView): number {
+  return endpoints.length + 1;
 }
