@@ -139,7 +139,7 @@ function refusal(method: string, path: string, status: number, body: unknown): C
   const detail = readDetail(body) ?? `status ${status}`;
   const next =
     status === 401 || status === 403
-      ? 'give a token with --token or OUTRIGGER_TOKEN; the control plane lists them in its auth.tokensFile'
+      ? 'give a token that may do this with --token or OUTRIGGER_TOKEN; an admin makes one (docs/api.md, Tokens)'
       : status === 412
         ? 'someone changed the document since: fetch it again with `outrigger policy get`, then apply with its new revision'
         : undefined;

@@ -1,10 +1,11 @@
 // Which documents one agent gets: those that can change what happens to its own calls, and nothing about anybody else's. Pure.
 
-import { findSpec, matchesGlob, servicesNamedBy } from '#contract/policy/layers.ts';
+import { matchesGlob, servicesNamedBy } from '#contract/policy/layers.ts';
 import { permissionOf } from '#contract/policy/permissions.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { ServiceIntentionsSpec } from '#contract/schema/intentions-schema.ts';
 import type { ServicePolicySpec } from '#contract/schema/policy-schema.ts';
+import type { HTTPRouteSpec } from '#contract/schema/route-schema.ts';
 
 /**
  * The documents for an agent beside `service`:
@@ -16,7 +17,7 @@ import type { ServicePolicySpec } from '#contract/schema/policy-schema.ts';
  * - ServiceIntentions of every service, with the sources `service` and `*` only: without them a denied call would pass.
  *
  * What is left means the same to this agent as the whole set: planService(filtered, service, x) equals
- * planService(all, service, x) for every x that it may call. O(documents × sources).
+ * planService(all, service, x) for every x that it may call. O(documents + sources + backends).
  */
 export function documentsFor(service: string, documents: readonly PolicyDocument[]): PolicyDocument[] {
   const reachable = reachableFrom(service, documents);
@@ -29,15 +30,25 @@ export function documentsFor(service: string, documents: readonly PolicyDocument
   });
 }
 
+/** One pass over the documents and one over the routes that are followed: asked for every service at every change. */
 function reachableFrom(service: string, documents: readonly PolicyDocument[]): Set<string> {
-  const names = new Set(documents.map(({ metadata }) => metadata.name));
-  const callable = [...names].filter((name) => permissionOf(documents, service, name).kind !== 'deny');
-  // Whatever a document that is sent names is sent too: an agent refuses a route to a subset that it cannot find.
-  const reachable = new Set([service, ...callable]);
-  for (const name of reachable) {
-    const { rules = [] } = findSpec(documents, 'HTTPRoute', name) ?? {};
-    for (const named of rules.flatMap(servicesNamedBy)) reachable.add(named);
+  const names = new Set([service]);
+  const denied = new Set<string>();
+  const named = new Map<string, string[]>();
+  for (const document of documents) {
+    const { name } = document.metadata;
+    names.add(name);
+    if (document.kind === 'ServiceIntentions') {
+      // Nothing but its own intentions says who may call a service.
+      if (permissionOf([document], service, name).kind === 'deny') denied.add(name);
+    } else if (document.kind === 'HTTPRoute') {
+      // The cast is what parsePolicy established for the kind, as in findSpec.
+      named.set(name, (document.spec as HTTPRouteSpec).rules.flatMap(servicesNamedBy));
+    }
   }
+  const reachable = new Set([...names].filter((name) => name === service || !denied.has(name)));
+  // Whatever a document that is sent names is sent too: an agent refuses a route to a subset that it cannot find.
+  for (const name of reachable) for (const other of named.get(name) ?? []) reachable.add(other);
   return reachable;
 }
 
