@@ -11,6 +11,7 @@ import { addRegistryCommand } from './registry.ts';
 import { addRunCommand } from './run.ts';
 import { addSchemaCommand } from './schema.ts';
 import { addStatusCommand } from './status.ts';
+import { addStoreCommand } from './store.ts';
 import { EXIT, explainFailure, type Terminal } from './terminal.ts';
 
 const EXIT_CODES = 'Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration.';
@@ -34,6 +35,7 @@ export function buildProgram(terminal: Terminal): Command {
   addStatusCommand(program, terminal);
   addEndpointsCommand(program, terminal);
   addPolicyCommand(program, terminal);
+  addStoreCommand(program, terminal);
   addSchemaCommand(program, terminal);
   return program;
 }

@@ -19,6 +19,7 @@ import { answer } from './answers.ts';
 import { auditRoutes } from './audit.ts';
 import { registerAudit } from './audit-trail.ts';
 import { type Auth, type RouteEntry, registerAuth } from './auth.ts';
+import { backupRoutes } from './backup.ts';
 import { Broadcaster, eventRoutes } from './events.ts';
 import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
@@ -109,6 +110,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const { store, verdicts, rollouts } = options;
   await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
   await app.register(rolloutRoutes, { store, rollouts });
+  await app.register(backupRoutes, { store, clock });
   const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,

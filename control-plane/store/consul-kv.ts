@@ -207,9 +207,11 @@ function refuseLarge(key: string, value: string): void {
   throw new StoreError('too_large', text);
 }
 
-function explain(what: 'read' | 'write', error: unknown): StoreError {
-  const status = statusOf(error);
-  const text = error instanceof Error ? error.message : String(error);
+function explain(what: 'read' | 'write', raw: unknown): StoreError {
+  const status = statusOf(raw);
+  const text = raw instanceof Error ? raw.message : String(raw);
+  // The package's errors hang on the whole request, token included; no log may get hold of that.
+  const error = Object.assign(new Error(text), { statusCode: status });
   if (status === 413) {
     const hint = 'the document is larger than limits.kv_max_value_size of this Consul';
     return new StoreError('too_large', `${hint} (${text})`, { cause: error });

@@ -82,8 +82,12 @@ export class Layout {
     return this.history(id) + padded(revision);
   }
 
+  allDocuments(): string {
+    return `${this.#prefix}documents/`;
+  }
+
   documents(id: string): string {
-    return `${this.#prefix}documents/${id}/`;
+    return `${this.allDocuments()}${id}/`;
   }
 
   /** Also what losing writers of the same revision left; all of it goes when the revision goes. */

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import type { Rollout } from '../core/rollout.ts';
+import { readConsulBackup, writeConsulBackup } from './consul-backup.ts';
 import type { ConsulKv, KvOperation, KvRead } from './consul-kv.ts';
 import {
   digestOf,
@@ -15,8 +16,10 @@ import {
   revisionFrom,
   type Snapshot,
 } from './consul-layout.ts';
+import { find, type Known, NOTHING, setOf, withPolicy } from './known-set.ts';
 import { Patience } from './patience.ts';
 import {
+  type Backup,
   HISTORY_LIMIT,
   type PolicyRevision,
   type PolicySet,
@@ -50,13 +53,6 @@ const START_DEADLINE_MS = 30_000;
 const WAIT_MS = 60_000;
 /** Answers of the blocking query are at least this far apart, so that a busy store costs ten reads a second and no more. */
 const ANSWER_GAP_MS = 100;
-
-/** The set as it is known here. */
-interface Known extends PolicySet {
-  readonly commit: string;
-}
-
-const NOTHING: Known = { version: 0, policies: [], rollout: null, commit: '' };
 
 /** Opens the store and follows it. @throws StoreError when Consul cannot be read until the start's deadline, or holds damage */
 export async function createConsulStore(options: ConsulStoreOptions): Promise<Store> {
@@ -157,6 +153,19 @@ class ConsulStore implements Store {
   onChange(listener: (set: PolicySet) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  backup(): Promise<Backup> {
+    const { writeDeadlineMs = WRITE_DEADLINE_MS } = this.#options;
+    return this.#patience.until(writeDeadlineMs, async () => {
+      await this.#refresh();
+      return readConsulBackup(this.#kv, this.#layout, setOf(this.#known));
+    });
+  }
+
+  async restore(backup: Backup): Promise<void> {
+    await this.#inTurn(() => writeConsulBackup(this.#kv, this.#layout, backup));
+    await this.#refresh();
   }
 
   async close(): Promise<void> {
@@ -370,18 +379,4 @@ class ConsulStore implements Store {
     if (this.#failure !== null) this.#options.onNotice('The policy store in Consul answers again.');
     this.#failure = null;
   }
-}
-
-function setOf({ version, policies, rollout }: Known): PolicySet {
-  return { version, policies, rollout };
-}
-
-function find(set: PolicySet, id: PolicyId): StoredPolicy | null {
-  return set.policies.find(({ document }) => policyIdOf(document) === id) ?? null;
-}
-
-function withPolicy(set: Known, id: PolicyId, policy: StoredPolicy | null): Known {
-  const others = set.policies.filter(({ document }) => policyIdOf(document) !== id);
-  const policies = policy === null ? others : [...others, policy];
-  return { ...set, policies: policies.sort((a, b) => (policyIdOf(a.document) < policyIdOf(b.document) ? -1 : 1)) };
 }

@@ -27,30 +27,29 @@ export interface OpenStoreOptions {
 }
 
 /** @throws StoreError when there is none to be had; then the control plane must not start */
-export async function openStore(
-  config: StoreConfig,
-  { clock, random, onNotice }: OpenStoreOptions,
-): Promise<OpenStore> {
+export async function openStore(config: StoreConfig, options: OpenStoreOptions): Promise<OpenStore> {
+  const store = await openPolicies(config, options);
+  if (config.kind === 'sqlite') return { store, leadership: createLoneLeadership(), board: createLoneBoard() };
+  const { clock, random } = options;
+  const { prefix } = config;
+  const name = `${hostname()}:${process.pid}`;
+  const replica = `${name}:${Math.floor(random() * 2 ** 40).toString(36)}`;
+  // Clients of their own, because each is closed by its owner.
+  const kv = await ConsulKv.open(config);
+  const leadership = createConsulLeadership({ kv, key: `${prefix}leader`, name, now: () => clock.now(), random });
+  const boardKv = await ConsulKv.open(config);
+  const board = createConsulBoard({ kv: boardKv, prefix, replica, epochMs: () => clock.epochMs() });
+  return { store, leadership, board };
+}
+
+/** The policies alone. @throws StoreError as openStore */
+export async function openPolicies(config: StoreConfig, { clock, random, onNotice }: OpenStoreOptions): Promise<Store> {
   const epochMs = (): number => clock.epochMs();
-  if (config.kind === 'sqlite') {
-    const store = createSqliteStore({ path: config.path, epochMs });
-    return { store, leadership: createLoneLeadership(), board: createLoneBoard() };
-  }
+  if (config.kind === 'sqlite') return createSqliteStore({ path: config.path, epochMs });
   const kv = await ConsulKv.open(config);
   try {
     const { prefix } = config;
-    const now = (): number => clock.now();
-    const store = await createConsulStore({ kv, prefix, epochMs, now, random, onNotice });
-    const name = `${hostname()}:${process.pid}`;
-    const replica = `${name}:${Math.floor(random() * 2 ** 40).toString(36)}`;
-    // Clients of their own, because each is closed by its owner.
-    const leadershipKv = await ConsulKv.open(config);
-    const leadership = createConsulLeadership({ kv: leadershipKv, key: `${prefix}leader`, name, now, random });
-    return {
-      store,
-      leadership,
-      board: createConsulBoard({ kv: await ConsulKv.open(config), prefix, replica, epochMs }),
-    };
+    return await createConsulStore({ kv, prefix, epochMs, now: () => clock.now(), random, onNotice });
   } catch (error) {
     kv.close();
     throw error;

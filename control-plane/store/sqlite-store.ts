@@ -4,8 +4,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import type { Rollout } from '../core/rollout.ts';
+import { refuseUsedStore } from './backup.ts';
 import { digest, openDatabase, sqliteCode } from './sqlite-file.ts';
 import {
+  type Backup,
   HISTORY_LIMIT,
   type PolicyRevision,
   type PolicySet,
@@ -31,6 +33,16 @@ const DEFAULT_MAX_BYTES = 1 << 30;
 const FULL = 13;
 
 type Row = Record<string, unknown>;
+/** What both tables know of a change. */
+interface NewRow {
+  readonly kind: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly version: number;
+  readonly author: string;
+  readonly at: number;
+  readonly message: string;
+}
 
 /** Opens or creates the store. @throws StoreError when the file must not be used */
 export function createSqliteStore(options: SqliteStoreOptions): Store {
@@ -100,6 +112,33 @@ class SqliteStore implements Store {
     return result;
   }
 
+  async backup(): Promise<Backup> {
+    return this.#guard(() => {
+      const rows = this.#database.prepare('SELECT * FROM revisions ORDER BY version').all();
+      const revisions = rows.map((row) => ({ id: `${row.kind}/${row.name}` as PolicyId, ...revisionOf(row) }));
+      return { ...this.#set(), revisions };
+    });
+  }
+
+  async restore({ version, policies, revisions, rollout }: Backup): Promise<void> {
+    this.#guard(() =>
+      this.#transaction(() => {
+        refuseUsedStore(this.#version());
+        for (const one of revisions) {
+          const document = one.document === null ? null : JSON.stringify(one.document);
+          this.#insertRevision({ ...one, document, kind: split(one.id)[0], name: split(one.id)[1], at: one.atEpochMs });
+        }
+        for (const one of policies) {
+          const [kind, name] = split(policyIdOf(one.document));
+          this.#insertPolicy({ ...one, kind, name, document: JSON.stringify(one.document), at: one.updatedAtEpochMs });
+        }
+        const kept = rollout === null ? null : JSON.stringify(rollout);
+        this.#run('UPDATE state SET version = ?, rollout = ? WHERE id = 1', version, kept);
+      }),
+    );
+    this.#announce();
+  }
+
   onChange(listener: (set: PolicySet) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -135,18 +174,26 @@ class SqliteStore implements Store {
   #save({ kind, name, document }: Change, revision: number, version: number, options: WriteOptions): void {
     const { author, message = '', rollout } = options;
     const at = this.#epochMs();
+    const row = { kind, name, revision, version, author, at, message };
     if (document === null) this.#run('DELETE FROM policies WHERE kind = ? AND name = ?', kind, name);
-    else {
-      const values = [kind, name, document, digest(document), revision, version, author, at, message];
-      this.#run('INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
-    }
-    const action = document === null ? 'remove' : 'put';
-    const values = [kind, name, revision, version, action, document, author, at, message];
-    this.#run('INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
+    else this.#insertPolicy({ ...row, document });
+    this.#insertRevision({ ...row, document, action: document === null ? 'remove' : 'put' });
     const oldest = revision - HISTORY_LIMIT;
     this.#run('DELETE FROM revisions WHERE kind = ? AND name = ? AND revision <= ?', kind, name, oldest);
     this.#run('UPDATE state SET version = ? WHERE id = 1', version);
     if (rollout !== undefined) this.#run('UPDATE state SET rollout = ? WHERE id = 1', JSON.stringify(rollout));
+  }
+
+  #insertPolicy(row: NewRow & { readonly document: string }): void {
+    const { kind, name, document, revision, version, author, at, message } = row;
+    const values = [kind, name, document, digest(document), revision, version, author, at, message];
+    this.#run('INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
+  }
+
+  #insertRevision(row: NewRow & { readonly document: string | null; readonly action: 'put' | 'remove' }): void {
+    const { kind, name, revision, version, action, document, author, at, message } = row;
+    const values = [kind, name, revision, version, action, document, author, at, message];
+    this.#run('INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values);
   }
 
   #run(sql: string, ...values: (string | number | null)[]): void {

@@ -75,6 +75,16 @@ export type RolloutWriteResult =
   | { readonly kind: 'written'; readonly version: number }
   | { readonly kind: 'moved'; readonly version: number };
 
+export interface BackupRevision extends PolicyRevision {
+  readonly id: PolicyId;
+}
+
+/** All that a store holds. */
+export interface Backup extends PolicySet {
+  /** Oldest first. */
+  readonly revisions: readonly BackupRevision[];
+}
+
 /** Revisions of one document that are kept; older ones go with the next write. */
 export const HISTORY_LIMIT = 100;
 
@@ -95,6 +105,10 @@ export interface Store {
    * from a backup. Returns how to stop listening.
    */
   onChange(listener: (set: PolicySet) => void): () => void;
+  /** Everything as of one version. */
+  backup(): Promise<Backup>;
+  /** Only into a store in which nothing was ever written, and with no control plane running on it. */
+  restore(backup: Backup): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -27,6 +27,7 @@ interface OpenApi {
 const ONE_THING = [
   '/v1/policies/:kind/:name',
   '/v1/rollouts',
+  '/v1/backup',
   '/v1/effective/:caller/:service',
   '/v1/agents/:id',
   '/v1/agents/:id/stream',

@@ -31,6 +31,7 @@ const MEANT: Readonly<Record<string, readonly Access[]>> = {
   'POST /v1/rollouts/:id/pause': ['editor'],
   'POST /v1/rollouts/:id/resume': ['editor'],
   'POST /v1/rollouts/:id/abort': ['editor'],
+  'GET /v1/backup': ['admin'],
   'GET /v1/effective/:caller/:service': ['viewer'],
   'GET /v1/agents': ['viewer'],
   'GET /v1/agents/:id': ['viewer'],

@@ -4,11 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Rollout } from '../../../control-plane/core/rollout.ts';
+import { readBackup, writeBackup } from '../../../control-plane/store/backup.ts';
 import { HISTORY_LIMIT, type Store, type WriteOptions } from '../../../control-plane/store/store.ts';
 
 export interface Place {
   /** Opens a handle on the place; where only one process may have it, the former must be closed first. */
   open(): Promise<Store>;
+  /** A handle on another place, in which nothing was written. */
+  another(): Promise<Store>;
   /** Whether several handles may be open at once. */
   readonly isShared: boolean;
 }
@@ -154,6 +157,31 @@ export const CASES: readonly StoreCase[] = [
       store = await place.open();
       t.match(await store.list(), { version: 3, rollout: halted });
       await store.close();
+    },
+  },
+  {
+    name: 'a backup holds everything, and an empty store takes it, and no other',
+    async run(t, place) {
+      const store = await place.open();
+      await store.put(document('payments'), on(0, { message: 'first' }));
+      await store.put(document('orders', 3), on(1, { author: 'bob', rollout: rollout('r1') }));
+      await store.put(document('payments', 2), on(2));
+      await store.remove('ServicePolicy/orders', on(3));
+      const backup = await store.backup();
+      t.equal(backup.revisions.length, 4);
+      const again = readBackup(writeBackup(backup, 0));
+      t.same(again, backup);
+      await t.rejects(store.restore(again), { kind: 'unusable', message: /at version 4/ });
+      await store.close();
+
+      const empty = await place.another();
+      const heard: number[] = [];
+      empty.onChange(({ version }) => heard.push(version));
+      await empty.restore(again);
+      t.same(heard, [4]);
+      t.same(await empty.backup(), backup);
+      t.match(await empty.put(document('orders'), on(4)), { revision: 3, version: 5 }, 'numbers go on');
+      await empty.close();
     },
   },
   {
