@@ -27,9 +27,9 @@ export class Retries {
   readonly #edge: Edge;
   #hasRepeatedStale = false;
   #hasRepeatedWithLength = false;
-  #hedges = 0;
-  /** Attempts that never left this process, because the endpoint had no room. */
-  #turnedAway = 0;
+  #hasHedged = false;
+  /** Attempts that do not count against the policy's number: repeated for the connection's sake, second copies, turned away. */
+  #free = 0;
   /** Retries that had to wait, or might have. */
   #waits = 0;
 
@@ -48,6 +48,7 @@ export class Retries {
     if (this.#hasRepeatedStale || !isReplayable || !isStaleConnection(outcome)) return false;
     if (!this.#hasIdempotencyKey && !SAFE_TO_REPEAT.has(this.#method)) return false;
     this.#hasRepeatedStale = true;
+    this.#free += 1;
     this.#note('stale_connection');
     return true;
   }
@@ -59,6 +60,7 @@ export class Retries {
   repeatsWithLength(status: number, isReplayable: boolean): boolean {
     if (status !== 411 || this.#hasRepeatedWithLength || !isReplayable) return false;
     this.#hasRepeatedWithLength = true;
+    this.#free += 1;
     this.#note('length_required');
     return true;
   }
@@ -66,7 +68,7 @@ export class Retries {
   /** Whether the request may be sent a second time while the first is under way. */
   mayHedge({ policy }: Destination): boolean {
     const isIdempotent = this.#hasIdempotencyKey || policy.retries.methods.includes(this.#method);
-    return policy.retries.hedging.isEnabled && isIdempotent && this.#hedges === 0;
+    return policy.retries.hedging.isEnabled && isIdempotent && !this.#hasHedged;
   }
 
   /** Whether the budget pays for the second copy; if so it is noted. */
@@ -75,7 +77,8 @@ export class Retries {
       this.#edge.budgetExhausted();
       return false;
     }
-    this.#hedges += 1;
+    this.#hasHedged = true;
+    this.#free += 1;
     this.#note('hedge');
     return true;
   }
@@ -87,14 +90,9 @@ export class Retries {
       method: this.#method,
       hasIdempotencyKey: this.#hasIdempotencyKey,
       isReplayable,
-      attemptsDone: this.attempts - this.#freeAttempts,
+      attemptsDone: this.attempts - this.#free,
       msLeft: deadlineAt - now,
     });
-  }
-
-  get #freeAttempts(): number {
-    const repeated = Number(this.#hasRepeatedStale) + Number(this.#hasRepeatedWithLength);
-    return repeated + this.#hedges + this.#turnedAway;
   }
 
   /** Whether another attempt follows; if so it is paid for and noted. Either way the record says what was decided. */
@@ -115,7 +113,7 @@ export class Retries {
 
   /** The request waits for room at the endpoints: the attempts that found none are not held against it. */
   forgetTurnedAway(): void {
-    this.#turnedAway = this.attempts;
+    this.#free = this.attempts;
     this.tried.length = 0;
   }
 
