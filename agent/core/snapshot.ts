@@ -22,14 +22,19 @@ export interface EndpointView {
   readonly stats: EndpointStats;
 }
 
+/** Where round robin stands, unsigned 32-bit. */
+export interface RoundRobinCursor {
+  at: number;
+}
+
 /** What is measured per service on the request path. One object per service name for the life of the agent. */
 export interface ServiceStats {
   readonly service: string;
   /** Requests in flight, retries not counted again. */
   inFlight: number;
   picks: number;
-  /** Cursor of round robin, unsigned 32-bit. */
-  roundRobinAt: number;
+  /** Of round robin over the whole service; each subset has its own. */
+  readonly cursor: RoundRobinCursor;
   readonly retryBudget: RetryBudget;
   /** For a number on its way from one function to another; nothing is kept in it. */
   readonly scratch: Float64Array;
@@ -102,6 +107,8 @@ export interface ServiceView {
   readonly excluded: readonly Exclusion[];
   /** Monotonic ms at which the last endpoint ends its warm-up; -1 when none is in its window. */
   readonly warmUntil: number;
+  /** A view that shared its cursor with another would see every second step of it, and some endpoints never. */
+  readonly cursor: RoundRobinCursor;
   readonly stats: ServiceStats;
 }
 

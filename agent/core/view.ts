@@ -19,7 +19,7 @@ export function createServiceStats(service: string): ServiceStats {
     service,
     inFlight: 0,
     picks: 0,
-    roundRobinAt: 0,
+    cursor: { at: 0 },
     retryBudget: new RetryBudget(),
     scratch: new Float64Array(1),
     pending: new PendingQueue(),
@@ -69,6 +69,7 @@ export function createServiceView(
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),
     probing: probingOf(known),
     held: { view: null },
+    cursor: stats.cursor,
     excluded: excludedOf(known),
     stats,
   };

@@ -162,7 +162,7 @@ t.test(
     fc.assert(
       fc.property(fc.array(weight, { minLength: 2, maxLength: 30 }), fc.nat(0xffff_ffff), (weights, cursor) => {
         const view = viewOf(endpointViews(...weights), { loadBalancer: { policy: 'roundRobin' } });
-        view.stats.roundRobinAt = cursor;
+        view.cursor.at = cursor;
         const total = weights.reduce((sum, one) => sum + one, 0);
         const counts = weights.map(() => 0);
         const seen = weights.map(() => -1);

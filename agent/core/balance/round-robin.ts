@@ -1,5 +1,5 @@
-// Round robin: exact shares, evenly spread. The one cursor lives in the statistics of the service, so a discovery update does not
-// restart it, and a pick is a function of the cursor and the view: it can be made again.
+// Round robin: exact shares, evenly spread. The cursor outlives the view, so a discovery update does not restart
+// it, and a pick is a function of the cursor and the view: it can be made again.
 
 import type { EndpointGroup, EndpointView, ServiceView } from '../snapshot.ts';
 import { isTried } from './draw.ts';
@@ -29,8 +29,8 @@ export function pickRoundRobin(
 ): EndpointView | null {
   const steps = tried.length === 0 ? 1 : group.views.length * 2;
   for (let step = 0; step < steps; step++) {
-    const cursor = view.stats.roundRobinAt;
-    view.stats.roundRobinAt = (cursor + 1) >>> 0;
+    const cursor = view.cursor.at;
+    view.cursor.at = (cursor + 1) >>> 0;
     const candidate = group.views[positionAt(group, cursor)];
     if (candidate !== undefined && !isTried(candidate, tried)) return candidate;
   }

@@ -70,7 +70,7 @@ export class PickTrace {
     numbers[at + PICKED_AT] = now;
     numbers[at + HASH] = hash;
     numbers[at + PICKS] = view.stats.picks;
-    numbers[at + ROUND_ROBIN_AT] = view.stats.roundRobinAt;
+    numbers[at + ROUND_ROBIN_AT] = view.cursor.at;
     numbers[at + SERVICE_IN_FLIGHT] = view.stats.inFlight;
     numbers[at + SAMPLES] = 0;
     this.#furtherSamples = null;

@@ -50,7 +50,8 @@ function viewAsOf(
     groups: view.groups.map(groupAsOf),
     pickable: view.pickable.map(asOf),
     probing: trace.way === 'probe' && chosen !== null ? [owedAProbe(chosen)] : [],
-    stats: { ...view.stats, picks, roundRobinAt, inFlight: serviceInFlight },
+    cursor: { at: roundRobinAt },
+    stats: { ...view.stats, picks, inFlight: serviceInFlight },
   };
 }
 

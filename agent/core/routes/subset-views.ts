@@ -41,6 +41,7 @@ export function createSubsetViews(
       excluded: whole.excluded.filter(({ endpoint }) => belongs.has(endpoint)),
       isPanicking: whole.isPanicking,
       held: { view: null },
+      cursor: known?.cursor ?? { at: 0 },
       subset,
       subsets: NO_SUBSETS,
     };

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { BalancerPolicy } from '#contract/policy/policy.ts';
 import { pickEndpoint } from '../../../../../agent/core/pick.ts';
 import { compileFilter } from '../../../../../agent/core/routes/endpoint-filter.ts';
 import { chooseEndpoints, explainEmpty, unknownSubset } from '../../../../../agent/core/routes/subset-views.ts';
@@ -53,12 +54,12 @@ const SUBSETS = [
   { name: 'none', filter: 'Service.Meta.version == "3"' },
 ];
 
-function world(versions: readonly string[], size = 0) {
+function world(versions: readonly string[], size = 0, policyName: BalancerPolicy = 'peakEwma') {
   const endpoints: EndpointView[] = versions.map((version, index) => {
     const endpoint = endpointAt(index + 1, { meta: { version } });
     return { endpoint, stats: createEndpointStats(endpoint.id) };
   });
-  const policy = policyWith({ loadBalancer: { subsetSize: size } });
+  const policy = policyWith({ loadBalancer: { subsetSize: size, policy: policyName } });
   const plan = { service: 'svc', policy, rules: [], subsets: SUBSETS, permission: { kind: 'allow' } } as const;
   const stats = createServiceStats('svc');
   const build = (former: ServiceView | null = null) =>
@@ -134,6 +135,21 @@ t.test(
     t.equal(subset(panicking, 'stable').pickable.length, 4);
   },
 );
+
+t.test('round robin: subsets that are asked in turn do not take steps from each other', async (t) => {
+  const { build, endpoints } = world(['1', '1', '2', '2'], 0, 'roundRobin');
+  let view = build();
+  const seen = new Map<EndpointView | null, number>();
+  for (let pick = 0; pick < 40; pick++) {
+    const chosen = pickEndpoint(subset(view, pick % 2 === 0 ? 'stable' : 'canary'), pick, seededRandom(1), []);
+    seen.set(chosen, (seen.get(chosen) ?? 0) + 1);
+    if (pick % 8 === 7) view = build(view);
+  }
+  t.same(
+    endpoints.map((one) => seen.get(one)),
+    [10, 10, 10, 10],
+  );
+});
 
 t.test('filters are asked again only when endpoints or filters changed', async (t) => {
   const { build } = world(['1', '2']);
