@@ -96,6 +96,9 @@ async function run({
     closers.push(() => access.close());
     const { hub, api } = await join(opened, access, { config, log, clock, requestTimeoutMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
+    if (config.registry !== null && !isLoopback(config.registry.listen.host)) {
+      log.warn('the embedded registry knows no tokens: whoever reaches its address can register services');
+    }
     const registryUrl =
       config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
     log.info({ url, registryUrl, version: hub.version }, 'control plane is ready');

@@ -21,9 +21,11 @@ declare module 'fastify' {
   }
 }
 
-/** Denied attempts that are written per window; guesses without end must not fill the disk. */
-export const DENIED_LIMIT = 60;
-export const DENIED_WINDOW_MS = 60_000;
+/** Denied attempts that are written per window; guesses without end must not fill the store, after which no change could be made. */
+export const DENIED_WINDOWS = [
+  { lengthMs: 60_000, limit: 60 },
+  { lengthMs: 86_400_000, limit: 2_000 },
+] as const;
 /** Entries that wait for a store that cannot be written; only denied attempts are dropped beyond it. */
 const WAITING_LIMIT = 1_000;
 const LONGEST_PATH = 300;
@@ -61,7 +63,9 @@ function isChange({ method, routeOptions }: FastifyRequest): boolean {
 class AuditTrail {
   readonly #options: AuditOptions;
   readonly #waiting: AuditDraft[] = [];
-  #window = { since: Number.NEGATIVE_INFINITY, written: 0, left: 0 };
+  readonly #windows = DENIED_WINDOWS.map((window) => ({ ...window, since: Number.NEGATIVE_INFINITY, written: 0 }));
+  /** Denied attempts since the last one that was written. */
+  #left = 0;
 
   constructor(options: AuditOptions) {
     this.#options = options;
@@ -93,16 +97,16 @@ class AuditTrail {
   /** How many denied attempts were left out since the last one that was written; null when this one is left out too. */
   #deniedBefore(): number | null {
     const now = this.#options.now();
-    if (now - this.#window.since >= DENIED_WINDOW_MS) {
-      this.#window = { since: now, written: 0, left: this.#window.left };
+    for (const window of this.#windows) {
+      if (now - window.since >= window.lengthMs) Object.assign(window, { since: now, written: 0 });
     }
-    if (this.#window.written >= DENIED_LIMIT) {
-      this.#window.left++;
+    if (this.#windows.some(({ written, limit }) => written >= limit)) {
+      this.#left++;
       return null;
     }
-    const { left } = this.#window;
-    this.#window.written++;
-    this.#window.left = 0;
+    for (const window of this.#windows) window.written++;
+    const left = this.#left;
+    this.#left = 0;
     return left;
   }
 }

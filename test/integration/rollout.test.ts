@@ -115,8 +115,11 @@ t.test('a change that breaks requests reaches one agent and goes back by itself'
   const { body } = await ask(`${url}${PAYMENTS}`, 'GET');
   t.match(body, { revision: 3, author: 'rollout', document: document('2s') });
   t.match(body.message, /requests failed where it is in force/);
-  const listed = (await ask(`${url}/v1/agents`, 'GET')).body.agents as { policy: { isInSync: boolean } }[];
-  t.equal(listed.filter(({ policy }) => policy.isInSync).length, AGENTS);
+  // A push is there before its verdict is.
+  await until(async () => {
+    const listed = (await ask(`${url}/v1/agents`, 'GET')).body.agents as { policy: { isInSync: boolean } }[];
+    return listed.filter(({ policy }) => policy.isInSync).length === AGENTS;
+  }, 10_000);
 });
 
 t.test(

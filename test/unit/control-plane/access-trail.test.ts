@@ -2,7 +2,7 @@
 
 import Fastify, { type FastifyInstance } from 'fastify';
 import t from 'tap';
-import { DENIED_WINDOW_MS, registerAudit } from '../../../control-plane/api/audit-trail.ts';
+import { DENIED_WINDOWS, registerAudit } from '../../../control-plane/api/audit-trail.ts';
 import { registerAuth } from '../../../control-plane/api/auth.ts';
 import { registerProblems } from '../../../control-plane/api/problem.ts';
 import { BLIND_LIMIT_MS, TokenBook } from '../../../control-plane/api/token-book.ts';
@@ -126,10 +126,18 @@ t.test('denied attempts beyond the limit are counted in the next one that is wri
   const world = await createWorld(t);
   for (let tries = 0; tries < 100; tries++) await call(world, 'GET', '/read', null);
   t.equal((await world.store.newest(null, 1_000)).length, 60);
-  world.now += DENIED_WINDOW_MS;
+  world.now += 60_000;
   await call(world, 'GET', '/read', null);
   const [last] = await world.store.newest(null, 1);
   t.match(last, { status: 401, result: '40 denied attempts before this one were not written' });
+  for (let minute = 0; minute < 60; minute++) {
+    world.now += 60_000;
+    for (let tries = 0; tries < 60; tries++) await call(world, 'GET', '/read', null);
+  }
+  t.equal((await world.store.newest(null, 5_000)).length, DENIED_WINDOWS[1].limit, 'nor more than that in a day');
+  await world.book.refresh();
+  t.equal(await call(world, 'POST', '/change'), 200);
+  t.match(await world.store.newest(null, 1), [{ path: '/change', verdict: 'allowed' }], 'changes always are');
 });
 
 t.test('a route that does not say who may call it keeps the process from starting', async (t) => {
