@@ -9,12 +9,20 @@ import { explainPlan } from '#contract/policy/plan.ts';
 import { POLICY_KINDS, type PolicyDocument, type PolicyId } from '#contract/policy/policy.ts';
 import { parseDuration } from '#contract/text/durations.ts';
 import { nearest } from '#contract/text/suggest.ts';
+import { diffDocuments, withOrigins } from '../core/document-diff.ts';
 import type { Ledger, Tally } from '../core/ledger.ts';
 import { pageOf } from '../core/pages.ts';
 import { type Condition, etagOf, parseCondition, withDocument, withoutDocument } from '../core/revisions.ts';
 import { isActive, type Rollout, SOAK_MS, stableDocuments } from '../core/rollout.ts';
 import type { Signal } from '../core/signal.ts';
-import type { PolicySet, Store, StoredPolicy, WriteResult } from '../store/store.ts';
+import {
+  type PolicyRevision,
+  type PolicySet,
+  policyIdOf,
+  type Store,
+  type StoredPolicy,
+  type WriteResult,
+} from '../store/store.ts';
 import { refuseForeignDocument } from './auth.ts';
 import { readPageQuery } from './paging.ts';
 import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
@@ -99,6 +107,22 @@ export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRou
     return { revisions: items, nextCursor };
   });
 
+  app.get<Named & { Querystring: { from?: string; to?: string } }>(
+    '/v1/policies/:kind/:name/diff',
+    { ...readers, schema: schemas.diff },
+    async (request) => {
+      const id = idOf(request.params);
+      const revisions = await store.history(id);
+      const [latest] = revisions;
+      if (latest === undefined) throw notFound(id);
+      const to = revisionNumber(request.query.to, 'to') ?? latest.revision;
+      const from = revisionNumber(request.query.from, 'from') ?? to - 1;
+      // Before the first revision there was no document.
+      const before = from === 0 ? null : revisionOf(revisions, id, from).document;
+      return { from, to, differences: diffDocuments(before, revisionOf(revisions, id, to).document) };
+    },
+  );
+
   app.post<Named>(
     '/v1/policies/:kind/:name/rollback',
     { ...editors, schema: schemas.rollback },
@@ -124,7 +148,9 @@ export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRou
         if (!isServiceName(name)) throw new ApiError('OTR_ERR_BAD_REQUEST', 'caller and service must be service names');
       }
       const { version, policies } = await store.list();
-      return { version, ...explainPlan(documentsOf(policies), caller, service) };
+      const revisions = new Map(policies.map((policy) => [policyIdOf(policy.document), policy.revision]));
+      const plan = explainPlan(documentsOf(policies), caller, service);
+      return { version, ...(withOrigins(plan, revisions) as typeof plan) };
     },
   );
 }
@@ -232,15 +258,15 @@ function dryRun(documents: readonly PolicyDocument[], policies: readonly StoredP
     const id = `${document.kind}/${document.metadata.name}`;
     const current = policies.find(({ document: { kind, metadata } }) => `${kind}/${metadata.name}` === id);
     const isSame = current !== undefined && JSON.stringify(current.document) === JSON.stringify(document);
-    return { id, change: current === undefined ? 'create' : isSame ? 'none' : 'update' };
+    const differences = diffDocuments(current?.document ?? null, document);
+    return { id, change: current === undefined ? 'create' : isSame ? 'none' : 'update', differences };
   });
 }
 
 async function formerDocument(store: Store, id: PolicyId, revision: number): Promise<PolicyDocument> {
   const history = await store.history(id);
   if (history.length === 0) throw notFound(id);
-  const former = history.find((one) => one.revision === revision);
-  if (former === undefined) throw new ApiError('OTR_ERR_NOT_FOUND', `${id} has no revision ${revision} in its history`);
+  const former = revisionOf(history, id, revision);
   if (former.document === null) {
     throw invalid([{ code: 'OTR_INCONSISTENT', path: 'revision', message: `revision ${revision} is a removal` }]);
   }
@@ -248,6 +274,19 @@ async function formerDocument(store: Store, id: PolicyId, revision: number): Pro
   const parsed = parsePolicy(former.document);
   if (!parsed.ok) throw invalid(parsed.problems);
   return parsed.value;
+}
+
+function revisionOf(history: readonly PolicyRevision[], id: PolicyId, revision: number): PolicyRevision {
+  const found = history.find((one) => one.revision === revision);
+  if (found !== undefined) return found;
+  throw new ApiError('OTR_ERR_NOT_FOUND', `${id} has no revision ${revision} in its history`);
+}
+
+/** Null when it is not said. */
+function revisionNumber(text: unknown, name: string): number | null {
+  if (text === undefined) return null;
+  if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text);
+  throw new ApiError('OTR_ERR_BAD_REQUEST', `${name} must be the number of a revision`);
 }
 
 function revisionIn(body: unknown): number {

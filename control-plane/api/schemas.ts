@@ -78,6 +78,13 @@ export const policyRouteSchemas = {
     querystring: pageQuerySchema,
     response: { 200: pageSchema('revisions') },
   },
+  diff: {
+    summary: 'What changed from one revision to another, value by value; by default what the last change did',
+    tags,
+    params: named,
+    querystring: { type: 'object', properties: { from: { type: 'string' }, to: { type: 'string' } } },
+    response: { 200: answer('the differences', { differences: { type: 'array' } }) },
+  },
   rollback: {
     summary: 'Put a former revision in force again, as a new revision (If-Match)',
     tags,

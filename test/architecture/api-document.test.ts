@@ -26,6 +26,7 @@ interface OpenApi {
 /** Reads that answer one thing and not a list; everything else under /v1 that is read has pages. */
 const ONE_THING = [
   '/v1/policies/:kind/:name',
+  '/v1/policies/:kind/:name/diff',
   '/v1/rollouts',
   '/v1/backup',
   '/v1/effective/:caller/:service',

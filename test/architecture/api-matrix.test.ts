@@ -25,6 +25,7 @@ const MEANT: Readonly<Record<string, readonly Access[]>> = {
   'PUT /v1/policies/:kind/:name': ['editor'],
   'DELETE /v1/policies/:kind/:name': ['editor'],
   'GET /v1/policies/:kind/:name/history': ['viewer'],
+  'GET /v1/policies/:kind/:name/diff': ['viewer'],
   'POST /v1/policies/:kind/:name/rollback': ['editor'],
   'POST /v1/policies::validate': ['viewer'],
   'GET /v1/rollouts': ['viewer'],

@@ -116,6 +116,15 @@ t.test('writes are conditional: stale 412, create-only, any, and removals', asyn
   t.equal((await ask(at, 'DELETE')).status, 404);
   t.equal((await ask(`${at}/rollback`, 'POST', { revision: 4 })).status, 422, 'a removal is no document');
   t.equal((await ask(`${at}/rollback`, 'POST', { revision: 99 })).status, 404);
+  t.match((await ask(`${at}/diff?from=1&to=2`, 'GET')).body, {
+    from: 1,
+    to: 2,
+    differences: [{ path: 'spec.retries.attempts', before: 1, after: 2 }],
+  });
+  t.match((await ask(`${at}/diff`, 'GET')).body, { from: 3, to: 4, differences: [{ before: 1 }] }, 'the last change');
+  t.match((await ask(`${at}/diff?to=1`, 'GET')).body, { from: 0, differences: [{ after: 1 }] });
+  t.equal((await ask(`${at}/diff?from=9`, 'GET')).status, 404);
+  t.equal((await ask(`${at}/diff?from=x`, 'GET')).status, 400);
   const { body } = await ask(`${at}/history`, 'GET');
   t.match(body.revisions, [
     { revision: 4, action: 'remove' },
@@ -183,8 +192,8 @@ t.test('a dry run judges several documents and stores none; effective values say
     body: {
       version: 1,
       changes: [
-        { id: 'ServicePolicy/payments', change: 'none' },
-        { id: 'ServicePolicy/orders', change: 'create' },
+        { id: 'ServicePolicy/payments', change: 'none', differences: [] },
+        { id: 'ServicePolicy/orders', change: 'create', differences: [{ path: 'spec.retries.attempts', after: 3 }] },
       ],
     },
   });
@@ -194,7 +203,14 @@ t.test('a dry run judges several documents and stores none; effective values say
   });
   const effective = await ask(`${url}/v1/effective/orders/payments`, 'GET');
   t.equal(effective.status, 200);
-  t.match(JSON.stringify(effective.body), /"value":2,"from":"ServicePolicy\/payments"/);
+  t.match(effective.body, {
+    policy: {
+      retries: {
+        attempts: { value: 2, from: { kind: 'ServicePolicy', name: 'payments', revision: 1 } },
+        on: { from: { kind: 'default' } },
+      },
+    },
+  });
 });
 
 t.test('services come from reports, metrics pass promtool, and the description names every route', async (t) => {
