@@ -112,7 +112,8 @@ t.test('every cell of role × method × route (× kind) answers as the table say
     }
   }
   t.same(wrong, []);
-  t.ok(cells >= 200, `${cells} cells`);
+  t.comment(`${cells} cells`);
+  t.ok(cells >= 200);
 });
 
 t.test('without a token only what is public answers', async (t) => {
