@@ -13,12 +13,20 @@ import { BODY_NONE } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import type { EffectsSource } from './rule-effects.ts';
-import type { ProxyScope } from './scope.ts';
+import { BUFFER_BYTES, type ProxyScope } from './scope.ts';
 import { Timeouts } from './timeouts.ts';
 import type { UpstreamConnection, UpstreamSink } from './upstream-connection.ts';
 
 /** What became of a copy; the `reason` of `outrigger_mirrored_requests_total`. */
-export type MirrorResult = 'answered' | 'failed' | 'overflow' | 'no_endpoint' | 'denied' | 'body_too_large';
+export type MirrorResult =
+  | 'answered'
+  | 'failed'
+  | 'overflow'
+  | 'no_endpoint'
+  | 'denied'
+  | 'body_too_large'
+  /** The request was answered before it was whole, or never went on. */
+  | 'unfinished';
 
 /**
  * Copies a request whose body is whole, by chance as the rule has it. O(body).
@@ -39,6 +47,12 @@ export function mirrorRequest(
   if (refusal !== null) scope.metrics.mirrored(mirror.service, refusal);
 }
 
+/** Counts a copy that was not made. */
+export function noteUnfinished({ metrics, random }: ProxyScope, mirror: Mirror): void {
+  const reason: MirrorResult = 'unfinished';
+  if (random() * 100 < mirror.percent) metrics.mirrored(mirror.service, reason);
+}
+
 /** @returns null when a copy is under way */
 function send(
   source: EffectsSource,
@@ -51,7 +65,7 @@ function send(
   if (whole === undefined) return 'no_endpoint';
   if (refusalOf(whole, head.method, target.split('?')[0] ?? '') !== null) return 'denied';
   const bytes = body.copy(rest);
-  if (bytes === null) return 'body_too_large';
+  if (bytes === null) return body.receivedBytes + (rest?.length ?? 0) > BUFFER_BYTES ? 'body_too_large' : 'unfinished';
   if (scope.side.mirrors >= scope.side.maxMirrors) return 'overflow';
   const view = subsetOf(whole, mirror.subset);
   const now = scope.clock.now();

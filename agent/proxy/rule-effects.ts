@@ -7,7 +7,7 @@ import type { DownstreamConnection } from './downstream-connection.ts';
 import type { FaultName } from './headers.ts';
 import type { RequestHead } from './http1/request-head.ts';
 import { InjectedFault } from './injected-fault.ts';
-import { mirrorRequest } from './mirror.ts';
+import { mirrorRequest, noteUnfinished } from './mirror.ts';
 import type { RequestBody } from './request-body.ts';
 import type { ProxyScope } from './scope.ts';
 
@@ -91,6 +91,10 @@ export class RuleEffects {
 
   end(): void {
     this.#fault?.cancel();
+    const mirror = this.#destination.rule?.mirror ?? null;
+    if (mirror === null || this.#isMirrored || this.#owner.head.upgrade !== null) return;
+    this.#isMirrored = true;
+    noteUnfinished(this.#owner.scope, mirror);
   }
 }
 

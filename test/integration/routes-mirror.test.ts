@@ -5,7 +5,7 @@ import type { Mirror } from '#contract/policy/route-rule.ts';
 import { createSideWork } from '../../agent/proxy/side-work.ts';
 import { OK, startOrigin } from '../support/origin.ts';
 import { type Rig, startRig } from '../support/proxy-rig.ts';
-import { exchangeRaw } from '../support/raw-client.ts';
+import { exchangeRaw, rawClient } from '../support/raw-client.ts';
 import { ruleTo } from '../support/rules.ts';
 
 const ask = (target = '/', lines = '') => `GET ${target} HTTP/1.1\r\nHost: api\r\n${lines}Connection: close\r\n\r\n`;
@@ -120,4 +120,19 @@ t.test('a retried original is copied once', async (t) => {
   t.equal(api.requests(), 2);
   t.same(await counted(rig, 1), ['shadow answered']);
   t.equal(shadow.requests(), 1);
+});
+
+t.test('a body that is answered before it is whole is not copied', async (t) => {
+  const [api, shadow] = [await startOrigin(t), await startOrigin(t)];
+  const rig = await startRig(t, { api: [api.port], shadow: [shadow.port] });
+  mirror(rig, api.port);
+  api.answer = OK;
+  const client = await rawClient(t, rig.port);
+  client.write('POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 6\r\n\r\nabc');
+  while ((api.received[0] ?? '').endsWith('abc') === false) await new Promise((resolve) => setTimeout(resolve, 5));
+  api.sockets[0]?.write(OK);
+  await client.until((text) => text.endsWith('ok'));
+  client.write('def');
+  t.same(await counted(rig, 1), ['shadow unfinished']);
+  t.equal(shadow.requests(), 0);
 });
