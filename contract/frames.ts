@@ -1,6 +1,7 @@
 // What agent and control plane say to each other. JSON over HTTP; instants are wall-clock epoch milliseconds here, because
 // monotonic time means nothing on another machine.
 
+import type { FailureCounts } from './failures.ts';
 import type { PolicyDocument } from './policy/policy.ts';
 import type { Problem } from './problem.ts';
 
@@ -97,6 +98,8 @@ export interface EdgeReport {
   readonly requests: number;
   /** Requests that did not end as failures: any status below 500 that was relayed whole. */
   readonly successes: number;
+  /** The requests that were no successes, by kind; agents from before it do not say. */
+  readonly failures?: FailureCounts;
   readonly retries: number;
   readonly inFlight: number;
   readonly p50Ms: number | null;
@@ -114,7 +117,9 @@ export interface MeshEvent {
     | 'panic'
     | 'policy'
     | 'discovery'
-    | 'lifecycle';
+    | 'lifecycle'
+    /** Of the control plane: an error budget burns, or stopped to. */
+    | 'alert';
   readonly service: string | null;
   readonly endpoint: string | null;
   /** Closed, label-safe word: `consecutive_5xx`, `policy_nack`, … */

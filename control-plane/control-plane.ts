@@ -11,12 +11,16 @@ import { Fleet } from './core/fleet.ts';
 import { Ledger } from './core/ledger.ts';
 import { documentsFor } from './core/scope.ts';
 import { Signal } from './core/signal.ts';
+import { SloBook } from './core/slo/book.ts';
 import { Hub } from './push/hub.ts';
 import { pushSetOf } from './push/push-set.ts';
 import { Rollouts } from './push/rollouts.ts';
+import { SloWatch } from './push/slo-watch.ts';
+import { Webhooks } from './push/webhooks.ts';
 import { createRegistry } from './registry/registry.ts';
 import type { AccessStore } from './store/access-store.ts';
 import { type OpenStore, openAccessStore, openStore } from './store/open-store.ts';
+import { openSloArchive } from './store/slo-archive.ts';
 import type { PolicySet } from './store/store.ts';
 
 export interface ControlPlaneOptions {
@@ -42,6 +46,8 @@ export interface ControlPlane {
 }
 
 const SOFTWARE_VERSION = '0.1.0';
+/** Of each service, over 30 days, when the configuration does not say. */
+const DEFAULT_OBJECTIVE = 0.999;
 const SWEEP_EVERY_MS = 5_000;
 const DEFAULT_DEADLINE_MS = 5_000;
 const systemClock: Clock = { now: () => performance.now(), epochMs: () => Date.now() };
@@ -132,6 +138,32 @@ async function join(
   const tellRollout = (reason: string, text: string): void => tell('policy', reason, text, null);
   const rollouts = new Rollouts({ store, leadership, board, ledger, fleet, clock, tell: tellRollout, onFault });
   closers.push(() => rollouts.stop());
+  const { objective, webhooks: urls } = config.slo ?? { objective: DEFAULT_OBJECTIVE, webhooks: [] };
+  const slos = new SloBook(objective);
+  const webhooks = new Webhooks({ urls, onFault });
+  closers.push(() => webhooks.stop());
+  const sloWatch = new SloWatch({
+    book: slos,
+    archive: openSloArchive(config.store, onFault),
+    clock,
+    onFault,
+    onChange: (change) => {
+      const { alert, state, text, service } = change;
+      log.warn({ ...change }, text);
+      fleet.tell({
+        atEpochMs: change.atEpochMs,
+        kind: 'alert',
+        service,
+        endpoint: null,
+        reason: `${alert}_${state}`,
+        text,
+        agentId: null,
+      });
+      webhooks.send(change);
+    },
+  });
+  await sloWatch.start();
+  closers.push(() => sloWatch.stop());
   let pushed = pushSetOf(await store.list(), null);
   const publish = (set: PolicySet): void => {
     pushed = pushSetOf(set, pushed);
@@ -164,6 +196,7 @@ async function join(
     access,
     ledger,
     fleet,
+    slos,
     verdicts,
     rollouts,
     clock,

@@ -1,6 +1,8 @@
 // Counters of one edge. Owns the layout of its typed arrays; the words of every index come from core's closed lists.
 
+import { FAILURE_KINDS, type FailureCounts, type FailureKind, NO_FAILURES } from '#contract/failures.ts';
 import type { EdgeReport } from '#contract/frames.ts';
+import { failureKindOf } from '../core/failure-kind.ts';
 import { OUTCOME_KINDS, type OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type RequestResult } from '../core/reason.ts';
 import { LatencyHistogram } from './histogram.ts';
@@ -22,6 +24,7 @@ const OTHER = 'other';
 export const SERIES_PER_EDGE = 23;
 
 const RESULT_INDEX: ReadonlyMap<RequestResult, number> = new Map(RESULTS.map((result, index) => [result, index]));
+const FAILURE_INDEX: ReadonlyMap<FailureKind, number> = new Map(FAILURE_KINDS.map((kind, index) => [kind, index]));
 const OUTCOME_INDEX: ReadonlyMap<OutcomeKind, number> = new Map(OUTCOME_KINDS.map((kind, index) => [kind, index]));
 
 export class EdgeCounters implements Edge {
@@ -31,6 +34,8 @@ export class EdgeCounters implements Edge {
   readonly latency = new LatencyHistogram();
   readonly #requests = new Float64Array(OTHER_REQUESTS + 1);
   readonly #attempts = new Float64Array(OTHER_ATTEMPTS + 1);
+  /** By kind of failure. Apart from the series, which are bounded and may fold. */
+  readonly #failures = new Float64Array(FAILURE_KINDS.length);
   readonly #retries = new Map<string, number>();
   #retried = 0;
   #inFlight = 0;
@@ -74,6 +79,10 @@ export class EdgeCounters implements Edge {
     const index = (RESULT_INDEX.get(result) ?? 0) * CODE_CLASSES.length + codeClass;
     this.#count(this.#requests, index, OTHER_REQUESTS);
     this.latency.record(durationMs);
+    const failure = failureKindOf(result, status);
+    if (failure === null) return;
+    const kind = FAILURE_INDEX.get(failure) ?? 0;
+    this.#failures[kind] = (this.#failures[kind] ?? 0) + 1;
   }
 
   attempt(kind: OutcomeKind): void {
@@ -135,17 +144,24 @@ export class EdgeCounters implements Edge {
     return this.#retries;
   }
 
+  failures(): FailureCounts {
+    const counts = { ...NO_FAILURES };
+    FAILURE_KINDS.forEach((kind, index) => {
+      counts[kind] = this.#failures[index] ?? 0;
+    });
+    return counts;
+  }
+
   report(): EdgeReport {
-    let successes = 0;
-    for (const { result, codeClass, count } of this.requests()) {
-      if (result === 'ok' && codeClass !== '5xx') successes += count;
-    }
+    const failures = this.failures();
+    const failed = FAILURE_KINDS.reduce((sum, kind) => sum + failures[kind], 0);
     return {
       direction: this.direction,
       source: this.source,
       destination: this.destination,
       requests: this.latency.count,
-      successes,
+      successes: this.latency.count - failed,
+      failures,
       retries: this.#retried,
       inFlight: this.#inFlight,
       p50Ms: this.latency.quantile(0.5),

@@ -106,6 +106,31 @@ export const ControlPlaneConfigSchema = Type.Object(
       means: 'Requests of one token in a minute before 429; agents and loopback without auth are not counted.',
       larger: 'a script in a loop takes more of the process',
     }),
+    slo: Type.Optional(
+      Type.Object(
+        {
+          objective: Type.Optional(
+            Type.Number({
+              minimum: 50,
+              maximum: 99.9999,
+              default: 99.9,
+              ...notes({
+                means: 'Percent of requests of each service that must succeed within 30 days.',
+                larger: 'alerts at fewer failures',
+              }),
+            }),
+          ),
+          webhooks: Type.Optional(
+            Type.Array(Type.String({ maxLength: 512, 'x-check': 'url' }), {
+              maxItems: 8,
+              default: [],
+              ...notes({ means: 'Addresses that alerts are sent to as JSON, POST; no other is ever called.' }),
+            }),
+          ),
+        },
+        CLOSED,
+      ),
+    ),
     log: Type.Optional(
       Type.Object(
         {

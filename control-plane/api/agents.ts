@@ -38,8 +38,8 @@ export interface AgentRoutesOptions {
   readonly policyVersion: () => number;
   /** Told when an agent says that it has a newer version than the store, once per version. */
   readonly onAhead: (agentId: string, appliedVersion: number) => void;
-  /** Told of each report and the address of the peer that sent it. */
-  readonly onReport: (agentId: string, address: string) => void;
+  /** Told of each report that counted and the address of the peer that sent it. */
+  readonly onReport: (agentId: string, address: string, report: AgentReport) => void;
   /** Told of each verdict that counted. */
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** Told of each verdict that was too late. */
@@ -170,8 +170,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       const isNews = ledger.get(id)?.appliedVersion !== appliedVersion;
       ledger.reported(id, appliedVersion, clock.now());
       if (isNews && appliedVersion > options.policyVersion()) options.onAhead(id, appliedVersion);
-      fleet.record(id, request.body, clock.now());
-      options.onReport(id, request.peer);
+      if (fleet.record(id, request.body, clock.now()) !== null) options.onReport(id, request.peer, request.body);
       return reply.code(204).send();
     },
   );

@@ -10,6 +10,8 @@ import type { Fleet } from '../core/fleet.ts';
 import { AGENT_LIMIT, type Ledger } from '../core/ledger.ts';
 import { rollUp } from '../core/rollup.ts';
 import type { Signal } from '../core/signal.ts';
+import type { SloBook } from '../core/slo/book.ts';
+import { SloIntake } from '../core/slo/intake.ts';
 import type { Token } from '../core/tokens.ts';
 import type { ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
@@ -31,6 +33,7 @@ import { REQUESTS_PER_MINUTE, registerRateLimit } from './rate-limit.ts';
 import { relayRoutes } from './relay.ts';
 import { type RolloutControl, rolloutRoutes } from './rollouts.ts';
 import { serviceRoutes } from './services.ts';
+import { sloRoutes } from './slo.ts';
 import { followPair, readPair, type TlsFiles } from './tls.ts';
 import { TokenBook } from './token-book.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -54,6 +57,7 @@ export interface ApiOptions {
   readonly access: AccessStore;
   readonly ledger: Ledger;
   readonly fleet: Fleet;
+  readonly slos: SloBook;
   readonly verdicts: Signal;
   readonly rollouts: RolloutControl;
   readonly clock: Clock;
@@ -111,10 +115,12 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
   await app.register(rolloutRoutes, { store, rollouts });
   await app.register(backupRoutes, { store, clock });
+  const intake = new SloIntake(fleet, options.slos, clock.epochMs());
   const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,
-    onReport: (agentId, address) => {
+    onReport: (agentId, address, report) => {
+      intake.take(agentId, report, clock.now(), clock.epochMs());
       addresses.set(agentId, address);
       // The ledger bounds the agents that are known; this only has to follow.
       if (addresses.size > 2 * AGENT_LIMIT)
@@ -137,6 +143,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(auditRoutes, { store: options.access });
   await app.register(relayRoutes, { fleet, reportedFrom: (agentId) => addresses.get(agentId) ?? null });
   await app.register(serviceRoutes, { services });
+  await app.register(sloRoutes, { slos: options.slos, services, clock });
   await app.register(eventRoutes, { broadcaster });
   await app.register(metricsRoutes, { metrics });
   await app.register(healthRoutes, { store: options.store });

@@ -2,6 +2,8 @@
 // valid token must not be able to fill memory or break a page. Plain JSON Schema for Fastify's validator; mirrors
 // contract/frames.ts.
 
+import { FAILURE_KINDS } from '#contract/failures.ts';
+
 const word = { type: 'string', maxLength: 128 };
 const name = { type: 'string', minLength: 1, maxLength: 128 };
 const sentence = { type: 'string', maxLength: 1_000 };
@@ -48,17 +50,21 @@ const service = record({
   endpoints: list(endpoint, 2_000),
 });
 
-const edge = record({
-  direction: { enum: ['outbound', 'inbound'] },
-  source: name,
-  destination: name,
-  requests: count,
-  successes: count,
-  retries: count,
-  inFlight: count,
-  p50Ms: measure,
-  p99Ms: measure,
-});
+const edge = record(
+  {
+    direction: { enum: ['outbound', 'inbound'] },
+    source: name,
+    destination: name,
+    requests: count,
+    successes: count,
+    failures: record(Object.fromEntries(FAILURE_KINDS.map((kind) => [kind, count]))),
+    retries: count,
+    inFlight: count,
+    p50Ms: measure,
+    p99Ms: measure,
+  },
+  ['failures'],
+);
 
 const event = record({
   atEpochMs: instant,

@@ -23,6 +23,7 @@ export async function startControlPlane(
     tls = null,
     requestsPerMinute = 6_000,
     requestTimeoutMs,
+    slo = { objective: 0.999, webhooks: [] },
   }: {
     tokensFile?: string | null;
     bootstrapToken?: string | null;
@@ -34,6 +35,7 @@ export async function startControlPlane(
     tls?: ControlPlaneConfig['tls'];
     requestsPerMinute?: number;
     requestTimeoutMs?: number;
+    slo?: NonNullable<ControlPlaneConfig['slo']>;
   } = {},
 ): Promise<Started & { stop: () => Promise<void> }> {
   const auth = {
@@ -48,6 +50,7 @@ export async function startControlPlane(
       auth: tokensFile === null && bootstrapToken === null ? null : auth,
       ...(tls === undefined ? {} : { tls }),
       requestsPerMinute,
+      slo,
       log: { level: 'silent' },
     },
     log,
