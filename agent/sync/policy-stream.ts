@@ -75,6 +75,8 @@ export class PolicyStream {
   #last: PolicyVerdict | null = null;
   /** Nonces seen, oldest first; a push that comes again late is not applied again. */
   readonly #nonces = new Set<string>();
+  /** Whether it was told that the token is not good any more; until the stream opens again. */
+  #isRefused = false;
   /** SSE id of the last push that was accepted; what was refused is wanted again after a reconnect. */
   #lastEventId: string | null = null;
 
@@ -171,12 +173,18 @@ export class PolicyStream {
 
   #connected(): void {
     if (this.#status.failure !== null) this.#emit('connected', 'The control plane speaks again.');
+    this.#isRefused = false;
     this.#status = { ...this.#status, isConnected: true, failure: null };
   }
 
   #disconnected(failure: string): void {
-    if (this.#status.failure === null) {
-      const inForce = `policies of version ${this.#status.appliedVersion} stay in force`;
+    const former = this.#status.failure;
+    const inForce = `policies of version ${this.#status.appliedVersion} stay in force`;
+    // Told apart from an outage, also in the middle of one: this does not heal by itself.
+    if (isRefusal(failure) && !this.#isRefused) {
+      this.#isRefused = true;
+      this.#emit('credential_refused', `The control plane refuses this agent's token: ${failure}; ${inForce}.`);
+    } else if (former === null) {
       this.#emit('disconnected', `The control plane is gone: ${failure}; ${inForce}.`);
     }
     this.#status = { ...this.#status, isConnected: false, failure };
@@ -256,6 +264,11 @@ export class PolicyStream {
 
 function versionsOf({ version, appliedVersion }: PolicyVerdict): { wantedVersion: number; appliedVersion: number } {
   return { wantedVersion: version, appliedVersion };
+}
+
+/** What control-plane-client.ts says of an answer for want of rights. */
+function isRefusal(failure: string): boolean {
+  return /^the control plane answered 40[13]\b/.test(failure);
 }
 
 function inWords(problems: readonly Problem[]): string {

@@ -6,9 +6,14 @@ import { DatabaseSync } from 'node:sqlite';
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import t from 'tap';
+import { systemClock, systemRandom } from '../../agent/clock.ts';
+import { createStateFile } from '../../agent/state-file.ts';
+import { createControlPlaneClient } from '../../agent/sync/control-plane-client.ts';
+import { createLastGoodPolicies } from '../../agent/sync/last-good-policies.ts';
+import { createPolicyStream } from '../../agent/sync/policy-stream.ts';
 import { type AuditEntry, CHAIN_START } from '../../control-plane/core/audit.ts';
 import { ask, follow, nextPush, orderReport, startControlPlane } from '../support/control-plane-client.ts';
-import { temporaryFolder } from '../support/processes.ts';
+import { temporaryFolder, until } from '../support/processes.ts';
 
 const BOOTSTRAP = 'bootstrap-canary-0123456789abcdef0123456789';
 const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
@@ -129,6 +134,49 @@ t.test('an agent token is good for its own service, and gets the policies of its
   const taken = await ask(`${url}/v1/agents/orders-1/stream?service=web`, 'GET', undefined, both);
   t.match(taken, { status: 403, body: { detail: /beside another service/ } });
 });
+
+t.test(
+  'an agent whose token is revoked keeps its policies and says why it hears nothing',
+  { timeout: 60_000 },
+  async (t) => {
+    const { url } = await startControlPlane(t, { bootstrapToken: BOOTSTRAP });
+    await ask(`${url}/v1/policies/ServicePolicy/payments`, 'PUT', policy('payments'), boss);
+    const { secret, token } = await make(url, { name: 'orders', role: 'agent', services: ['orders'] });
+    const events: string[] = [];
+    let applied = -1;
+    const client = createControlPlaneClient({ urls: [url], token: secret, tokenFile: null }, Math.random);
+    const stream = createPolicyStream({
+      client,
+      agentId: 'orders-1',
+      life: '1',
+      service: 'orders',
+      clock: systemClock,
+      random: systemRandom,
+      local: null,
+      lastGood: createLastGoodPolicies({
+        store: createStateFile(`${temporaryFolder(t)}/policies.json`, 'policies'),
+        clock: systemClock,
+        onEvent: () => undefined,
+      }),
+      apply: ({ version, nonce }) => {
+        applied = version;
+        return { version, nonce, verdict: 'ACK', appliedVersion: version, problems: [] };
+      },
+      onEvent: ({ reason, text }) => events.push(`${reason}: ${text}`),
+    });
+    t.teardown(async () => {
+      await stream.stop();
+      client.close();
+    });
+    stream.start();
+    await until(() => applied === 1, 10_000);
+    await ask(`${url}/v1/tokens/${token.id}`, 'DELETE', undefined, boss);
+    await until(() => events.some((event) => event.startsWith('credential_refused: ')), 20_000);
+    t.match(events.at(-1), /answered 401.*policies of version 1 stay in force/);
+    t.match(stream.status(), { isConnected: false, appliedVersion: 1, failure: /401|429/ });
+    t.equal(events.filter((event) => event.startsWith('credential_refused')).length, 1, 'told once');
+  },
+);
 
 t.test('a bound editor writes the documents of its services only', async (t) => {
   const { url } = await startControlPlane(t, { bootstrapToken: BOOTSTRAP });
