@@ -124,7 +124,7 @@ async function run(count: number): Promise<Record<string, string>> {
     const service = `service-${index % SERVICES}`;
     const onApplied = (version: number): void => void applied.get(version)?.push(performance.now());
     return new SimulatedAgent({
-      url,
+      urls: [url],
       id: `${service}-${index}`,
       service,
       connections,

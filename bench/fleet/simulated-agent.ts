@@ -4,7 +4,8 @@ import { type Agent as HttpAgent, type IncomingMessage, request } from 'node:htt
 import type { AgentReport, EdgeReport, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 
 export interface SimulatedAgentOptions {
-  readonly url: string;
+  /** Control planes; the first is the one to begin with, the next one's turn comes when a stream ends. */
+  readonly urls: readonly string[];
   readonly id: string;
   readonly service: string;
   /** Connections for verdicts and reports; shared, as agents of one machine would not. */
@@ -29,6 +30,7 @@ export class SimulatedAgent {
   #failures = 0;
   #sequence = 0;
   #isStopped = false;
+  #turn = 0;
   /** The set in force here. */
   push: PolicyPush | null = null;
   /** Times that a stream was opened. */
@@ -42,9 +44,14 @@ export class SimulatedAgent {
     return this.#stream !== null;
   }
 
+  get #url(): string {
+    const { urls } = this.#options;
+    return urls[this.#turn % urls.length] ?? '';
+  }
+
   start(): void {
-    const { url, id, service } = this.#options;
-    const target = `${url}/v1/agents/${id}/stream?service=${service}&life=one`;
+    const { id, service } = this.#options;
+    const target = `${this.#url}/v1/agents/${id}/stream?service=${service}&life=one`;
     const asked = request(target, { agent: false, headers: { accept: 'text/event-stream' } }, (answer) => {
       if (answer.statusCode !== 200) {
         answer.resume();
@@ -98,6 +105,7 @@ export class SimulatedAgent {
   #again(): void {
     this.#stream = null;
     if (this.#isStopped || this.#timer !== null) return;
+    this.#turn++;
     const full = Math.min(LONGEST_BACK_OFF_MS, FIRST_BACK_OFF_MS * 2 ** Math.min(16, this.#failures++));
     this.#timer = setTimeout(
       () => {
@@ -121,7 +129,8 @@ export class SimulatedAgent {
   }
 
   #post(path: string, body: object): Promise<number> {
-    const { url, id, connections } = this.#options;
+    const { id, connections } = this.#options;
+    const url = this.#url;
     const text = JSON.stringify(body);
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     return new Promise((resolve) => {

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap';
 import type { EdgeReport, PolicyPush } from '#contract/frames.ts';
 import { SimulatedAgent } from '../../bench/fleet/simulated-agent.ts';
 import { ask, startControlPlane } from '../support/control-plane-client.ts';
-import { until } from '../support/processes.ts';
+import { temporaryFolder, until } from '../support/processes.ts';
+import { consulOrFail, startConsul } from '../support/real-consul.ts';
 
 const PAYMENTS = '/v1/policies/ServicePolicy/payments';
 const REPORT_EVERY_MS = 200;
@@ -31,7 +32,12 @@ interface Fleet {
 }
 
 /** Agents that call payments; every call fails while the timeout is 1 ms. */
-function startFleet(t: Test, url: string, count: number, refuses: (index: number) => boolean = () => false): Fleet {
+function startFleet(
+  t: Test,
+  urls: readonly string[],
+  count: number,
+  refuses: (index: number) => boolean = () => false,
+): Fleet {
   const connections = new HttpAgent({ keepAlive: true, maxSockets: 8 });
   const touched = new Map<string, Set<number>>();
   const agents = Array.from({ length: count }, (_, index) => {
@@ -44,7 +50,7 @@ function startFleet(t: Test, url: string, count: number, refuses: (index: number
       return [{ direction: 'outbound', source: 'orders', destination: 'payments', requests, successes, ...none }];
     };
     const agent: SimulatedAgent = new SimulatedAgent({
-      url,
+      urls: [...urls.slice(index % urls.length), ...urls.slice(0, index % urls.length)],
       id: `orders-${index}`,
       service: 'orders',
       connections,
@@ -104,7 +110,7 @@ const AGENTS = 40;
 t.test('a change that breaks requests reaches one agent and goes back by itself', { timeout: 60_000 }, async (t) => {
   const { url } = await startControlPlane(t);
   t.equal((await ask(`${url}${PAYMENTS}`, 'PUT', document('2s'))).status, 201);
-  const fleet = startFleet(t, url, AGENTS);
+  const fleet = startFleet(t, [url], AGENTS);
   await until(() => fleet.having('2s') === AGENTS, 10_000);
   const put = await ask(`${url}${PAYMENTS}?rollout=staged&soak=10s`, 'PUT', document('1ms'));
   t.match(put, { status: 200, body: { revision: 2, version: 2 } });
@@ -127,7 +133,7 @@ t.test(
   { timeout: 90_000 },
   async (t) => {
     const { url } = await startControlPlane(t);
-    const fleet = startFleet(t, url, AGENTS);
+    const fleet = startFleet(t, [url], AGENTS);
     await until(() => fleet.agents.every(({ push }) => push !== null), 10_000);
     const put = await ask(`${url}${PAYMENTS}?rollout=staged&soak=2s`, 'PUT', document('3s'));
     t.match(put, { status: 201, body: { version: 1 } });
@@ -169,7 +175,7 @@ t.test(
 
 t.test('a refusal takes a change back; an operator pauses, resumes and aborts', { timeout: 60_000 }, async (t) => {
   const { url } = await startControlPlane(t);
-  const fleet = startFleet(t, url, 4, () => true);
+  const fleet = startFleet(t, [url], 4, () => true);
   await until(() => fleet.agents.every(({ push }) => push !== null), 10_000);
   await ask(`${url}${PAYMENTS}?rollout=staged&soak=30s`, 'PUT', document('3s'));
   await untilState(url, 'halted');
@@ -190,3 +196,42 @@ t.test('a refusal takes a change back; an operator pauses, resumes and aborts', 
     t.equal((await ask(`${url}${PAYMENTS}?${query}`, 'PUT', document('5s'))).status, 400, query);
   }
 });
+
+t.test(
+  'over two control planes: one decides for the agents of both, and after its end the other',
+  { timeout: 120_000 },
+  async (t) => {
+    if (consulOrFail(t) === null) return;
+    const consul = await startConsul(t);
+    const start = () => startControlPlane(t, { folder: temporaryFolder(t), consulUrl: consul.url });
+    const planes = [await start(), await start()];
+    const urls = planes.map(({ url }) => url);
+    const [first = '', second = ''] = urls;
+    t.equal((await ask(`${first}${PAYMENTS}`, 'PUT', document('2s'))).status, 201);
+    const fleet = startFleet(t, urls, AGENTS);
+    await until(() => fleet.having('2s') === AGENTS, 10_000);
+    await ask(`${second}${PAYMENTS}?rollout=staged&soak=30s`, 'PUT', document('1ms'));
+    await untilState(first, 'halted', 60_000);
+    await until(() => fleet.having('2s') === AGENTS, 10_000);
+    t.equal(fleet.touchedBy('1ms'), 1, `1 of ${AGENTS} agents had it`);
+    // Both replicas were asked what they see: the rest is the agents of both.
+    await ask(`${first}${PAYMENTS}?rollout=staged&soak=2s`, 'PUT', document('3s'));
+    const seen = async (url: string) =>
+      (await ask(`${url}/v1/rollouts`, 'GET')).body.rollout as { health: Seen | null };
+    for (const url of urls) {
+      await until(async () => {
+        const { health } = await seen(url);
+        return health !== null && health.cohort.agents >= 1 && health.cohort.agents + health.rest.agents === AGENTS;
+      }, 20_000);
+    }
+    // Whichever led, the other one goes on alone; the agents of the first move to it and are not taken for silent.
+    await planes[0]?.stop();
+    await untilState(second, 'completed', 90_000);
+    await until(() => fleet.having('3s') === AGENTS, 10_000);
+  },
+);
+
+interface Seen {
+  readonly cohort: { readonly agents: number };
+  readonly rest: { readonly agents: number };
+}
