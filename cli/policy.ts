@@ -6,6 +6,7 @@ import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } fro
 import { nearest } from '#contract/text/suggest.ts';
 import type { StoredPolicy } from '../control-plane/store/store.ts';
 import { type ApiOptions, callApi, callPages, withApiOptions } from './api.ts';
+import { addImportCommand } from './import.ts';
 import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';
 import { type PolicyAnswer, readPolicyAnswer } from './policy-answer.ts';
 import { readPolicyFiles } from './policy-files.ts';
@@ -37,6 +38,7 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .option('--if-revision <number>', 'delete only if the document still has this revision', wholeNumber)
     .addOption(outputOption())
     .action((id: string, options: ApplyOptions) => deletePolicy(id, options, terminal));
+  addImportCommand(policy, terminal);
 }
 
 interface ApplyOptions extends ApiOptions {
