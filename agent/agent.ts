@@ -37,6 +37,7 @@ import { Decisions } from './telemetry/decisions.ts';
 import { EventLog } from './telemetry/events.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { RequestTap } from './telemetry/tap.ts';
 
 /** How often ejections are looked over; a sweep when nothing is due costs O(services). */
 const SWEEP_MS = 100;
@@ -178,7 +179,7 @@ export function createAgent(options: AgentOptions): Agent {
   const decisions = new Decisions(Math.floor(random() * 2 ** 40).toString(36));
   const explained = (record: DecisionRecord): Explanation =>
     explainDecision(record, decisions.idOf(record), clock.epochMs() - clock.now());
-  const accessLog = createAccessLog(log.logger, config.log.access);
+  const accessLog = new RequestTap(createAccessLog(log.logger, config.log.access), () => clock.now());
   const shared = {
     service,
     mesh,
@@ -238,6 +239,8 @@ export function createAgent(options: AgentOptions): Agent {
     policy: () => stream.status(),
     connectionsOf: (id) => pools.connectionsOf(id),
     events: () => events.recent(),
+    overrule: (name, order) => mesh.overrule(name, order),
+    tap: accessLog,
     why: (id) => {
       const record = decisions.find(id);
       return record === null ? null : explained(record);

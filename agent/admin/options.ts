@@ -5,9 +5,11 @@ import type { Problem } from '#contract/problem.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentConfig, HostPort } from '../config.ts';
 import type { Explanation } from '../core/decision/explain.ts';
+import type { OperatorOrder, OperatorRuling } from '../core/outlier/operator.ts';
 import type { DiscoveryFacts } from '../core/service-report.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { TapSource } from './tap.ts';
 
 export interface AdminOptions {
   readonly address: HostPort;
@@ -30,6 +32,10 @@ export interface AdminOptions {
   why(id: string): Explanation | null;
   /** The last decisions, newest first: of all requests, or of those that failed or took several attempts. */
   decisions(count: number, isAnomaly: boolean): readonly Explanation[];
+  /** A person's word about one endpoint, carried out at once or refused. */
+  overrule(service: string, order: OperatorOrder): OperatorRuling;
+  /** Requests as they end. */
+  readonly tap: TapSource;
   /** Prometheus text. */
   metrics(): Promise<string>;
   /** What stands against being ready, as phrases; empty when ready. */

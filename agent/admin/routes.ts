@@ -5,7 +5,9 @@ import { LOG_LEVELS } from '../telemetry/log.ts';
 import { clusters, clustersText } from './clusters.ts';
 import { configDump } from './config-dump.ts';
 import type { AdminOptions } from './options.ts';
+import { overruleRoute } from './overrule.ts';
 import { sendProblem } from './problem.ts';
+import { tapRoute } from './tap.ts';
 
 export interface AdminRoute {
   /** Reading is GET; whatever changes something is POST, so that no link, image or crawler can do it. */
@@ -86,6 +88,11 @@ function readingRoutes(options: AdminOptions, limits: object): AdminRoute[] {
       return sendProblem(reply, 404, 'no such decision is kept: the last 4096 are, and the last 1024 that went wrong');
     }),
     get('/events', 'what happened lately, oldest first', () => ({ events: options.events() })),
+    get(
+      '/tap',
+      'requests as they end, as server-sent events; ?service= ?method= ?path= ?status=5xx ?rate=100',
+      tapRoute(options.tap),
+    ),
   ];
 }
 
@@ -94,6 +101,7 @@ function changingRoutes(options: AdminOptions): AdminRoute[] {
     return { method: 'POST', path, about, handle };
   };
   const { log } = options;
+  const overrule = overruleRoute(options);
   const noteVerb = (request: FastifyRequest, verb: string) => {
     const operator = request.headers['x-outrigger-operator'];
     log.logger.warn({ verb, remote: request.ip, operator }, `admin: ${verb}`);
@@ -116,6 +124,15 @@ function changingRoutes(options: AdminOptions): AdminRoute[] {
       options.drain();
       return { isDraining: true };
     }),
+    post(
+      '/endpoints/:service/:verb',
+      'eject, drain or restore one endpoint: ?endpoint=payments-2&for=5m&reason=TEXT; &force=true for the last that serves',
+      (request, reply) => {
+        const { service, verb } = request.params as { readonly service: string; readonly verb: string };
+        noteVerb(request, `${verb} an endpoint of ${service}`);
+        return overrule(request, reply);
+      },
+    ),
     post('/healthcheck/fail', '/ready answers 503 until told otherwise', healthcheck(true)),
     post('/healthcheck/ok', 'takes /healthcheck/fail back', healthcheck(false)),
   ];

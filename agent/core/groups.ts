@@ -70,7 +70,10 @@ export function groupEndpoints(
 
 function levelsOf(endpoints: readonly EndpointView[], failover: EffectivePolicy['loadBalancer']['failover']): Level[] {
   const byPriority = new Map<number, EndpointView[]>();
+  // What a person drains is left alone even in panic, unless there is nothing else at all.
+  const isAllDraining = endpoints.every(isDraining);
   for (const view of endpoints) {
+    if (isDraining(view) && !isAllDraining) continue;
     const priority = priorityOf(view.endpoint, failover);
     const members = byPriority.get(priority);
     if (members === undefined) byPriority.set(priority, [view]);
@@ -85,6 +88,10 @@ function levelsOf(endpoints: readonly EndpointView[], failover: EffectivePolicy[
 function servingOf(members: readonly EndpointView[]): readonly EndpointView[] {
   for (const { stats } of members) if (stats.state !== 'serving') return members.filter(isServing);
   return members;
+}
+
+function isDraining({ stats }: EndpointView): boolean {
+  return stats.state === 'draining';
 }
 
 function isServing({ stats }: EndpointView): boolean {

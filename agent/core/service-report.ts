@@ -41,7 +41,7 @@ export function serviceReports(inputs: ServiceReportInputs): ServiceReport[] {
 }
 
 function endpointReport({ endpoint, stats }: EndpointView, inputs: ServiceReportInputs): EndpointReport {
-  const isOut = stats.state === 'ejected' || stats.state === 'probing';
+  const isOut = stats.state !== 'serving';
   return {
     id: endpoint.id,
     address: formatHostPort({ host: endpoint.address, port: endpoint.port }),

@@ -7,7 +7,9 @@ import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { EndpointSet } from '../core/endpoint.ts';
 import { countByZone, type ViewContext } from '../core/groups.ts';
+import { applyDecision } from '../core/outlier/apply.ts';
 import { type CheckResult, forgetChecks, recordCheck } from '../core/outlier/checks.ts';
+import { decideOrder, type OperatorOrder, type OperatorRuling } from '../core/outlier/operator.ts';
 import { createServiceWindows, type ServiceWindows } from '../core/outlier/windows.ts';
 import { chooseEndpoints } from '../core/routes/subset-views.ts';
 import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../core/snapshot.ts';
@@ -17,7 +19,7 @@ import { createInboundView, type InboundTarget } from './inbound.ts';
 import { diffMembership, Leavers } from './membership.ts';
 import { Publisher } from './publisher.ts';
 import { membershipEvent, panicEvent, policyEvent } from './say.ts';
-import { isDividedByLoad, nextSweepAt, sweepService } from './sweeper.ts';
+import { eventOf, isDividedByLoad, nextSweepAt, sweepService } from './sweeper.ts';
 
 export interface MeshOptions {
   /** Service that this agent stands beside; policies and intentions are read from its side. */
@@ -161,6 +163,25 @@ export class Mesh {
     if (record === undefined || stats === undefined) return;
     if (result === null) forgetChecks(stats);
     else if (recordCheck(stats, result, record.plan.policy.healthCheck, this.#clock.now())) this.requestSweep(service);
+  }
+
+  /**
+   * What a person orders about one endpoint, at once. It stays with the endpoint through every answer of discovery; the sweep
+   * ends it when its time is over.
+   */
+  overrule(name: string, order: OperatorOrder): OperatorRuling {
+    const service = name.toLowerCase();
+    const record = this.#records.get(service);
+    const now = this.#clock.now();
+    const ruling = decideOrder(record?.view.endpoints ?? [], order, now);
+    if (record === undefined || ruling.kind === 'refused') return ruling;
+    applyDecision(ruling.decision, now);
+    const former = record.view;
+    record.view = createServiceView(record.plan, former.endpoints, former.stats, this.#context(now, former));
+    record.sweepAt = nextSweepAt(record.view, record.windows, now);
+    const epochMs = this.#clock.epochMs();
+    this.#publish([eventOf(service, ruling.decision, epochMs), panicEvent(former, record.view, epochMs)]);
+    return ruling;
   }
 
   /** Sweeps every service that is due: an ejection time is over, or an interval has passed. O(services) when none is. */

@@ -56,7 +56,8 @@ export function nextSweepAt(view: ServiceView, windows: ServiceWindows, now: num
   if (isDividedByLoad(view)) at = Math.min(at, now + RESPREAD_MS);
   if (warmUntil >= 0) at = Math.min(at, now + warmUpStepMs(policy.loadBalancer.slowStart));
   for (const { stats } of endpoints) {
-    if (stats.state === 'ejected' && stats.health !== 'failing' && stats.ejectedUntil < at) at = stats.ejectedUntil;
+    const isOut = stats.state === 'ejected' || stats.state === 'draining';
+    if (isOut && stats.health !== 'failing' && stats.ejectedUntil < at) at = stats.ejectedUntil;
     else if (stats.ejectionMultiplier > 0 && stats.quietSince + intervalMs < at && stats.state === 'serving') {
       at = stats.quietSince + intervalMs;
     }
@@ -75,7 +76,7 @@ function weightEvent(service: string, view: EndpointView, atEpochMs: number): Me
   return { atEpochMs, kind: 'detection', service, endpoint: view.endpoint.id, reason, text: describeWeight(view) };
 }
 
-function eventOf(service: string, decision: Decision, atEpochMs: number): MeshEvent | null {
+export function eventOf(service: string, decision: Decision, atEpochMs: number): MeshEvent | null {
   const base = { atEpochMs, service, endpoint: decision.view.endpoint.id };
   switch (decision.kind) {
     case 'eject':

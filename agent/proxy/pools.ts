@@ -129,8 +129,12 @@ export class Pools {
   reconcile(snapshot: MeshSnapshot): void {
     const isUsed = new Map<string, boolean>();
     for (const view of snapshot.services.values()) {
-      for (const { endpoint, stats } of view.endpoints) {
-        isUsed.set(endpoint.id, stats.state !== 'ejected' || view.isPanicking);
+      for (const member of view.endpoints) {
+        const { state } = member.stats;
+        const isOut = state === 'ejected' || state === 'draining';
+        // Panic uses what is ejected, but what is drained only when there is nothing else.
+        const isNeeded = view.isPanicking && (state === 'ejected' || view.pickable.includes(member));
+        isUsed.set(member.endpoint.id, !isOut || isNeeded);
       }
     }
     for (const [id, pool] of this.#pools) {

@@ -58,23 +58,30 @@ export function createAccessLog(log: Logger, mode: AccessLogMode | AccessLogOpti
     wants,
     write(record) {
       if (!wants(record.result, record.status)) return;
-      child.info({
-        direction: record.direction,
-        source: safeText(record.source),
-        destination: safeText(record.destination),
-        method: safeText(record.method),
-        path: safeText(withoutSecrets(record.path, isQueryKept)),
-        status: record.status,
-        result: record.result,
-        durationMs: Math.round(record.durationMs * 1000) / 1000,
-        bytesIn: record.bytesIn,
-        bytesOut: record.bytesOut,
-        endpoint: record.endpoint === null ? null : safeText(record.endpoint),
-        attempts: record.attempts,
-        requestId: safeText(record.requestId),
-        retryReason: record.retryReason === null ? null : safeText(record.retryReason),
-      });
+      child.info(readableRecord(record, isQueryKept));
     },
+  };
+}
+
+/** A record as it may be read: texts of outsiders made safe, secrets of the target left out. */
+export type ShownRecord = AccessRecord;
+
+export function readableRecord(record: AccessRecord, isQueryKept: boolean): ShownRecord {
+  return {
+    direction: record.direction,
+    source: safeText(record.source),
+    destination: safeText(record.destination),
+    method: safeText(record.method),
+    path: safeText(withoutSecrets(record.path, isQueryKept)),
+    status: record.status,
+    result: record.result,
+    durationMs: Math.round(record.durationMs * 1000) / 1000,
+    bytesIn: record.bytesIn,
+    bytesOut: record.bytesOut,
+    endpoint: record.endpoint === null ? null : safeText(record.endpoint),
+    attempts: record.attempts,
+    requestId: safeText(record.requestId),
+    retryReason: record.retryReason === null ? null : safeText(record.retryReason),
   };
 }
 

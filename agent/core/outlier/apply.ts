@@ -10,7 +10,7 @@ export function applyDecision(decision: Decision, now: number): boolean {
   const { stats } = decision.view;
   switch (decision.kind) {
     case 'eject':
-      enter(stats, 'ejected');
+      enter(stats, decision.reason === 'operator_drain' ? 'draining' : 'ejected');
       stats.ejectedAt = now;
       stats.ejectedUntil = now + decision.durationMs;
       stats.ejectionMultiplier = decision.multiplier;
@@ -47,7 +47,7 @@ export function applyDecision(decision: Decision, now: number): boolean {
   }
 }
 
-function enter(stats: EndpointStats, state: 'serving' | 'ejected' | 'probing'): void {
+function enter(stats: EndpointStats, state: EndpointStats['state']): void {
   stats.state = state;
   stats.epoch++;
   stats.consecutive5xx = 0;

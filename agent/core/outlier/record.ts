@@ -76,8 +76,8 @@ function recordWindow(stats: EndpointStats, outcome: Outcome, latencyMs: number,
 }
 
 function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, policy: EffectivePolicy): boolean {
-  // In panic an ejected endpoint is used too; it comes back when its time is over, not before.
-  if (stats.state === 'ejected') return false;
+  // In panic one that is out is used too; it comes back when its time is over, not before.
+  if (stats.state === 'ejected' || stats.state === 'draining') return false;
   if (stats.state === 'probing') {
     if (stats.probeVerdict === 'none') stats.probeVerdict = isFailure ? 'failed' : 'passed';
     return true;

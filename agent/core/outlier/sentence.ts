@@ -26,6 +26,32 @@ export function describeEjection(
   return `${endpointLabel(view)} ejected for ${time}: ${cause(view, reason)}; ${outOf(ceiling)}, limit ${ceiling.limit}`;
 }
 
+export type OperatorVerb = 'eject' | 'drain' | 'restore';
+
+/** Who ordered it, and in which words. */
+export interface OrderWords {
+  readonly verb: OperatorVerb;
+  readonly durationMs: number;
+  readonly reason: string;
+  readonly operator: string | null;
+}
+
+/** `… drained for 600 s by operator alice: new disk; 1 of 4 endpoints out`. */
+export function describeOrder(view: EndpointView, order: OrderWords, out: number, total: number): string {
+  const done = order.verb === 'drain' ? 'drained' : 'ejected';
+  return `${endpointLabel(view)} ${done} for ${inSeconds(order.durationMs)} ${byWhom(order)}; ${outOf({ out, total })}`;
+}
+
+/** `… restored 12 s after its last ejection by operator alice: disk is in`. */
+export function describeReturn(view: EndpointView, order: OrderWords, now: number): string {
+  const away = inSeconds(Math.round((now - view.stats.ejectedAt) / 100) * 100);
+  return `${endpointLabel(view)} restored ${away} after its last ejection ${byWhom(order)}`;
+}
+
+function byWhom({ operator, reason }: OrderWords): string {
+  return `by operator${operator === null ? '' : ` ${operator}`}${reason === '' ? '' : `: ${reason}`}`;
+}
+
 export function describeOverflow(view: EndpointView, reason: EjectionReason, ceiling: Ceiling): string {
   return `${endpointLabel(view)} kept in spite of ${cause(view, reason)}; ${outOf(ceiling)}, limit ${ceiling.limit}`;
 }
@@ -61,7 +87,12 @@ export function describeWeight(view: EndpointView): string {
     : `${endpointLabel(view)} has its whole weight again: no slower than its peers`;
 }
 
-export function describeReinstatement(view: EndpointView, reason: ReturnReason, ceiling: Ceiling, now: number): string {
+export function describeReinstatement(
+  view: EndpointView,
+  reason: Exclude<ReturnReason, 'operator'>,
+  ceiling: Ceiling,
+  now: number,
+): string {
   const why = reason === 'probe_passed' ? 'the probe succeeded' : 'its active health check passes';
   const away = inSeconds(Math.round((now - view.stats.ejectedAt) / 100) * 100);
   return `${endpointLabel(view)} reinstated ${away} after its last ejection: ${why}; ${outOf(ceiling)}`;
@@ -98,7 +129,7 @@ function cause({ stats }: EndpointView, reason: EjectionReason): string {
   }
 }
 
-function outOf({ out, total }: Ceiling): string {
+function outOf({ out, total }: Pick<Ceiling, 'out' | 'total'>): string {
   return `${out} of ${total} ${total === 1 ? 'endpoint' : 'endpoints'} out`;
 }
 

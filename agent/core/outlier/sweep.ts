@@ -10,11 +10,13 @@ import { describeDetection, describeEjection, describeOverflow, describeReinstat
 import type { ComparingReason } from './windows.ts';
 
 /** Label-safe words; `outrigger_ejections_total{reason}`. */
-export type EjectionReason = DetectorReason | 'probe_failed';
+export type EjectionReason = DetectorReason | 'probe_failed' | OperatorReason;
+/** A person said so (operator.ts): out like any ejected endpoint, or for maintenance. */
+export type OperatorReason = 'operator' | 'operator_drain';
 export type DetectorReason = ConsecutiveReason | ComparingReason | 'health_check_failed';
 export type ConsecutiveReason = 'consecutive_5xx' | 'consecutive_gateway' | 'consecutive_local_origin';
 
-export type ReturnReason = 'probe_passed' | 'health_check_passed';
+export type ReturnReason = 'probe_passed' | 'health_check_passed' | 'operator';
 
 /** One detector's finding about one endpoint. */
 export interface Accusation {
@@ -65,7 +67,7 @@ export interface SweepRules {
 /**
  * 1. A finished probe reinstates, or ejects again for longer; both regardless of the ceiling, the endpoint was out already.
  *    So does an active health check that passes after the ejection, when failed checks caused it or the policy says so.
- * 2. An ejection whose time is over becomes a probe, unless active health checks still fail.
+ * 2. An ejection (or a drain) whose time is over becomes a probe, unless active health checks still fail.
  * 3. A quiet interval since the last reinstatement takes one off the multiplier.
  * 4. Detectors: a serving endpoint with a finding against it (a full run of failures, or a comparison at the end of a window)
  *    is ejected while fewer than the ceiling of its level are out and another one serves there; otherwise it stays and
@@ -163,8 +165,8 @@ function reconsider(
     return reinstate(view, 'probe_passed', ceiling, now);
   }
   const isOut = stats.state === 'ejected' || stats.state === 'probing';
-  if (isOut && isVouchedFor(stats, outlier)) return reinstate(view, 'health_check_passed', ceiling, now);
-  const isOver = stats.state === 'ejected' && now >= stats.ejectedUntil;
+  if (isOut && isVouchedFor(stats, outlier, now)) return reinstate(view, 'health_check_passed', ceiling, now);
+  const isOver = (stats.state === 'ejected' || stats.state === 'draining') && now >= stats.ejectedUntil;
   if (isOver && stats.health !== 'failing') return { kind: 'probe', view };
   if (stats.state !== 'serving' || stats.ejectionMultiplier === 0) return null;
   const multiplier = calmedMultiplier(stats, outlier.intervalMs, now);
@@ -173,12 +175,23 @@ function reconsider(
   return { kind: 'calm', view, multiplier, quietSince };
 }
 
-function isVouchedFor(stats: EndpointStats, { successfulActiveHealthCheckUnejectHost }: OutlierPolicy): boolean {
+/** What a person ordered lasts as long as they said, whatever a check says. */
+function isVouchedFor(
+  stats: EndpointStats,
+  { successfulActiveHealthCheckUnejectHost }: OutlierPolicy,
+  now: number,
+): boolean {
+  if (stats.ejectionReason === 'operator' && now < stats.ejectedUntil) return false;
   if (stats.health !== 'passing' || stats.checkPassedAt <= stats.ejectedAt) return false;
   return successfulActiveHealthCheckUnejectHost || stats.ejectionReason === 'health_check_failed';
 }
 
-function reinstate(view: EndpointView, reason: ReturnReason, ceiling: Ceiling, now: number): Decision {
+function reinstate(
+  view: EndpointView,
+  reason: Exclude<ReturnReason, 'operator'>,
+  ceiling: Ceiling,
+  now: number,
+): Decision {
   ceiling.out--;
   return { kind: 'reinstate', view, reason, text: describeReinstatement(view, reason, ceiling, now) };
 }
