@@ -185,8 +185,8 @@ async function join(
         tell('lifecycle', 'agent_disconnected', `${agentId} lost its policy stream and keeps its policies.`, agentId);
         verdicts.emit();
       },
-      pushed: (agentId, version, nonce) => {
-        ledger.pushed(agentId, version, nonce, clock.now());
+      pushed: (agentId, { version, nonce, isTrial }) => {
+        ledger.pushed(agentId, version, nonce, clock.now(), isTrial);
         api.countPush();
       },
     },

@@ -27,6 +27,8 @@ export interface AgentView {
     /** What it made of the last push; null while that is awaited. */
     readonly verdict: 'ACK' | 'NACK' | null;
     readonly isInSync: boolean;
+    /** It was sent a staged change that not everybody has. */
+    readonly isTrial: boolean;
     readonly problems: readonly Problem[];
     /** From the push to the verdict. */
     readonly answeredAfterMs: number | null;
@@ -82,6 +84,7 @@ function policyPart(
     appliedVersion: entry.appliedVersion,
     verdict: entry.verdict,
     isInSync: wantedVersion !== null && entry.appliedVersion === wantedVersion && entry.verdict !== 'NACK',
+    isTrial: entry.isTrial,
     problems: entry.problems.length > 0 ? entry.problems : (reported?.problems ?? []),
     answeredAfterMs: hasAnswered ? Number(entry.verdictAt) - Number(entry.pushedAt) : null,
   };

@@ -21,6 +21,8 @@ export interface LedgerEntry {
   readonly wantedVersion: number | null;
   readonly nonce: string | null;
   readonly pushedAt: number | null;
+  /** The last push held a staged change that not everybody has. */
+  readonly isTrial: boolean;
   /** Version in force according to the agent; null until it said so. */
   readonly appliedVersion: number | null;
   /** Answer to the push named by `nonce`; null while it is awaited. */
@@ -65,8 +67,9 @@ export class Ledger {
     if (this.#entries.has(agentId)) this.#change(agentId, now, { isConnected: false });
   }
 
-  pushed(agentId: string, version: number, nonce: string, now: number): void {
-    this.#change(agentId, now, { wantedVersion: version, nonce, pushedAt: now, verdict: null, verdictAt: null }, false);
+  pushed(agentId: string, version: number, nonce: string, now: number, isTrial = false): void {
+    const push = { wantedVersion: version, nonce, pushedAt: now, isTrial };
+    this.#change(agentId, now, { ...push, verdict: null, verdictAt: null }, false);
   }
 
   seen(agentId: string, now: number): void {
@@ -140,6 +143,7 @@ function newEntry(agentId: string, now: number): LedgerEntry {
     wantedVersion: null,
     nonce: null,
     pushedAt: null,
+    isTrial: false,
     appliedVersion: null,
     verdict: null,
     verdictAt: null,

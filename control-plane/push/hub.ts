@@ -14,7 +14,7 @@ export const DEBOUNCE_MS = 20;
 export interface HubEvents {
   connected(agentId: string): void;
   disconnected(agentId: string): void;
-  pushed(agentId: string, version: number, nonce: string): void;
+  pushed(agentId: string, push: OutgoingPush): void;
 }
 
 export interface HubOptions {
@@ -106,7 +106,7 @@ export class Hub {
       now: this.#now,
       timing: this.#timing,
       onSent: (push) => {
-        if (this.#speakerOf(agentId) === session) this.#events.pushed(agentId, push.version, push.nonce);
+        if (this.#speakerOf(agentId) === session) this.#events.pushed(agentId, push);
       },
       onClose: () => this.#closed(agentId, session),
     });
@@ -175,8 +175,9 @@ export class Hub {
     const documents = this.#documentsFor(agentId);
     stream.sent = documents;
     const documentsJson = this.#textFor(stream.service, documents);
-    const push: OutgoingPush = { version: this.#current.version, nonce: this.#createNonce(), documentsJson };
-    stream.session.push(push);
+    const { version, trial } = this.#current;
+    const isTrial = documents === trial?.documents;
+    stream.session.push({ version, nonce: this.#createNonce(), documentsJson, isTrial });
   }
 
   #documentsFor(agentId: string): readonly PolicyDocument[] {

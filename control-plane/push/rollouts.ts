@@ -41,6 +41,8 @@ export class Rollouts {
   #timer: NodeJS.Timeout | null = null;
   #looking: Promise<void> = Promise.resolve();
   #isLooking = false;
+  /** What the last look failed with, or null. */
+  #fault: string | null = null;
   #health: { readonly id: string; readonly health: RolloutHealth } | null = null;
   /** Since when the cohort has been slow, monotonic ms; null: it is not. */
   #slowSince: number | null = null;
@@ -55,9 +57,14 @@ export class Rollouts {
       if (this.#isLooking) return;
       this.#isLooking = true;
       this.#looking = this.#look()
+        .then(() => {
+          this.#fault = null;
+        })
         .catch((error: unknown) => {
           if (!(error instanceof StoreError)) throw error;
-          this.#options.onFault(error.message);
+          // Once per fault, not once a second.
+          if (error.message !== this.#fault) this.#options.onFault(error.message);
+          this.#fault = error.message;
         })
         .finally(() => {
           this.#isLooking = false;

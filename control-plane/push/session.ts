@@ -13,6 +13,8 @@ export interface OutgoingPush {
   readonly version: number;
   readonly nonce: string;
   readonly documentsJson: string;
+  /** It holds a staged change that not everybody has. */
+  readonly isTrial: boolean;
 }
 
 export interface SessionTiming {

@@ -142,6 +142,8 @@ t.test(
       seen.add(fleet.having('3s'));
       return fleet.having('3s') === 1;
     }, 10_000);
+    const listed = (await ask(`${url}/v1/agents`, 'GET')).body.agents as { policy: { isTrial: boolean } }[];
+    t.equal(listed.filter(({ policy }) => policy.isTrial).length, 1, 'the list of agents shows who has it');
     t.match(await ask(`${url}${PAYMENTS}`, 'PUT', document('9s')), { status: 409, body: { code: 'OTR_ERR_ROLLOUT' } });
     const second = await ask(`${url}/v1/policies/ServicePolicy/carts?rollout=staged`, 'PUT', document('9s', 'carts'));
     t.equal(second.status, 409, 'one rollout at a time');

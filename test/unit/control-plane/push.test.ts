@@ -39,7 +39,7 @@ async function createWorld(
     events: {
       connected: (id) => log.push(`${id} connected`),
       disconnected: (id) => log.push(`${id} disconnected`),
-      pushed: (id, version) => log.push(`${id} got ${version}`),
+      pushed: (id, { version, isTrial }) => log.push(`${id} got ${version}${isTrial ? ' on trial' : ''}`),
     },
   });
   const server: Server = createServer((request, response: ServerResponse) => {
@@ -162,4 +162,24 @@ t.test('two processes of an agent keep a stream each, and the later one speaks f
   third.socket.destroy();
   await until(() => log.at(-1) === 'a disconnected');
   t.equal(hub.size, 0);
+});
+
+t.test('a step of a staged change goes to those that it concerns, its end to everybody', async (t) => {
+  const { hub, log, open } = await createWorld(t);
+  await open('a');
+  await open('b');
+  const base = set(2);
+  hub.publish(base);
+  await until(() => log.filter((line) => line.includes('got 2')).length === 2);
+  log.length = 0;
+  const changed = set(3).documents;
+  const trial = (ids: readonly string[]) => ({ documents: changed, isIn: (id: string) => ids.includes(id) });
+  hub.publish({ version: 3, documents: base.documents, trial: trial(['a']) });
+  await until(() => log.length === 1);
+  hub.publish({ version: 4, documents: base.documents, trial: trial(['a', 'b']) });
+  await until(() => log.length === 2);
+  t.same(log, ['a got 3 on trial', 'b got 4 on trial'], 'b is left alone first, and then a, which has it already');
+  hub.publish({ version: 5, documents: changed, trial: null });
+  await until(() => log.length === 4);
+  t.same(log.slice(2).sort(), ['a got 5', 'b got 5']);
 });
