@@ -122,6 +122,10 @@ function proxyOptions(
 async function findAgent(request: FastifyRequest, { fleet, reportedFrom }: RelayOptions): Promise<void> {
   // A path that could mean another one after decoding is nobody's admin path.
   if (hasDetour(request.url)) throw new ApiError('OTR_ERR_BAD_REQUEST', 'the path must be plain');
+  // The proxy of POST has no WebSocket side, and would leave an upgraded connection without an answer for ever.
+  if (request.headers.upgrade !== undefined && request.method !== 'GET') {
+    throw new ApiError('OTR_ERR_BAD_REQUEST', 'only GET can be upgraded');
+  }
   const id = (request.params as { readonly id?: string }).id ?? '';
   const adminUrl = fleet.get(id)?.report.adminUrl ?? null;
   const from = reportedFrom(id);

@@ -255,6 +255,19 @@ t.test('a WebSocket passes with a token and without credentials; without a token
     socket.on('error', ({ message }) => resolve(message));
   });
   t.match(refused, /401/);
+  const headers = 'connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n';
+  const token = `authorization: Bearer ${SECRETS.ops}\r\n`;
+  const answered = await new Promise<string>((resolve) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => {
+      socket.write(`POST /v1/agents/orders-1/admin/ws HTTP/1.1\r\nhost: x\r\n${token}${headers}\r\n`);
+    });
+    let text = '';
+    socket.setEncoding('latin1').on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('close', () => resolve(text));
+  });
+  t.match(answered, /^HTTP\/1\.1 400 [\s\S]*only GET can be upgraded/);
 });
 
 t.test('upgrades that break off, to any path, leave the process alone', async (t) => {
