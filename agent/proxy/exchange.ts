@@ -3,11 +3,12 @@
 // waits; the next step is taken by whichever socket speaks.
 
 import type { DecisionRecord } from '../core/decision/decision-record.ts';
-import { utilisation } from '../core/limits/gate.ts';
+import { askGate, leavePlace, takePlace, utilisation } from '../core/limits/gate.ts';
 import { lesserClass, type TrafficClass } from '../core/limits/traffic-class.ts';
 import type { OutcomeKind } from '../core/outcome.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
 import type { Hop } from '../core/retry/hops.ts';
+import type { ServiceView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { CallOwner } from './call-owner.ts';
 import { awaitDiscovery, type Destination, type Resolved, refuseEarly, resolveDestination } from './destination.ts';
@@ -19,7 +20,7 @@ import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { composeRedirect } from './redirect-answer.ts';
 import { RequestBody } from './request-body.ts';
-import { beginEdge, endEdge, logEnd, noteAdmission, noteLatency } from './request-record.ts';
+import { beginEdge, endEdge, logExchange, noteAdmission, noteLatency } from './request-record.ts';
 import { composeOptionsAnswer, composeRescue, RETRY_AFTER_SECONDS, retryAdviceOf } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
 import { type EffectsOwner, effectsOf, type RuleEffects } from './rule-effects.ts';
@@ -53,7 +54,9 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
   #call: UpstreamCall | null = null;
   #relay: ResponseRelay | null = null;
   trafficClass: TrafficClass;
-  /** Its place at the service. */
+  /** Counted as a request in flight. */
+  #hasPlace = false;
+  /** Where it has to wait for room. */
   #turn: Turn | null = null;
   #resolved: Resolved | null = null;
   /** What its rule does beside sending it on. */
@@ -147,13 +150,17 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
 
   #ask(destination: Destination, now: number): void {
     const { view } = destination;
-    const turn = new Turn(this.scope, view, this.trafficClass, this.callerDeadlineAt, this);
-    this.#turn = turn;
-    noteAdmission(this.record, turn.limits(now), this.scope.mesh.snapshot, destination, this.callerDeadlineAt - now);
-    const verdict = turn.ask(now);
+    const { scope } = this;
+    noteAdmission(this.record, destination, this.#isInbound, scope.mesh.snapshot, this.callerDeadlineAt - now, now);
+    const verdict = askGate(view, this.trafficClass, this.#isInbound, now, scope.random);
     if (verdict.kind === 'open') this.#enter();
-    else if (verdict.kind === 'wait') turn.wait(now);
+    else if (verdict.kind === 'wait') this.#turnAt(view).wait(now);
     else this.#rescue(verdict.reason, verdict.message, false, verdict.retryAfterMs);
+  }
+
+  #turnAt(view: ServiceView): Turn {
+    this.#turn ??= new Turn(this.scope, view, this.trafficClass, this.callerDeadlineAt, this);
+    return this.#turn;
   }
 
   get #isInbound(): boolean {
@@ -172,7 +179,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
   }
 
   onCrowded(): boolean {
-    return this.#turn?.waitForConnection() === true;
+    return this.#destination !== null && this.#turnAt(this.#destination.view).waitForConnection();
   }
 
   #enter(): void {
@@ -180,7 +187,8 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
     const edge = this.#edge;
     if (destination === null || edge === null) return;
     const now = this.#startedAt + (this.#effects?.heldMs ?? 0) + (this.#turn?.queuedMs ?? 0);
-    this.#turn?.take(now);
+    this.#hasPlace = true;
+    takePlace(destination.view, now);
     this.#call = new UpstreamCall(this, destination, edge);
     this.#call.start(now);
     if (this.body.isWhole) this.#effects?.mirror(null);
@@ -346,26 +354,10 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
     this.#isOver = true;
     const durationMs = now - this.#startedAt;
     endEdge(this.scope, this.#edge, result, status, durationMs);
-    if (this.scope.accessLog.wants(result, status)) this.#log(result, status, durationMs);
+    if (this.scope.accessLog.wants(result, status))
+      logExchange(this, this.#service, this.#call, this.#relay, { result, status, durationMs });
     this.#leave(result, status, now);
     this.down.onExchangeDone(mustClose);
-  }
-
-  #log(result: RequestResult, status: number, durationMs: number): void {
-    logEnd(this.scope, {
-      destination: this.#service,
-      method: this.head.method,
-      path: this.head.target,
-      status,
-      result,
-      durationMs,
-      bytesIn: this.body.receivedBytes,
-      bytesOut: this.#relay?.bytesOut ?? 0,
-      endpoint: this.#call?.attempt?.address ?? null,
-      attempts: this.#call?.retries.attempts ?? 0,
-      requestId: this.requestId,
-      retryReason: this.#call?.retries.reason ?? null,
-    });
   }
 
   /** Gives its place to whoever waits, and tells those who remember. */
@@ -393,6 +385,8 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
       if (this.#isInbound) this.scope.hops.leave(this.#hop, this.steering.traceId, this.requestId);
       else if (isFailure) this.#hop.isRetryDone = true;
     }
-    this.#turn?.end(result === 'downstream_disconnect' ? null : !isFailure, now);
+    this.#turn?.leaveQueue();
+    if (!this.#hasPlace || this.#destination === null) return;
+    leavePlace(this.#destination.view, this.#isInbound, result === 'downstream_disconnect' ? null : !isFailure, now);
   }
 }

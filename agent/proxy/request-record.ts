@@ -1,12 +1,16 @@
 // The one access record and the one edge entry of a request, whether it was served, refused or never understood.
 
-import type { DecisionRecord, LimitFacts } from '../core/decision/decision-record.ts';
+import type { DecisionRecord } from '../core/decision/decision-record.ts';
+import { limitOf, rejectChance } from '../core/limits/gate.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
+import type { CallOwner } from './call-owner.ts';
 import type { Destination } from './destination.ts';
 import type { HttpAttempt } from './http-attempt.ts';
+import type { ResponseRelay } from './response-relay.ts';
 import type { ProxyScope } from './scope.ts';
+import type { UpstreamCall } from './upstream-call.ts';
 
 /** Label of requests that reached no service: one word, so that no caller can make metric series. */
 const UNKNOWN = 'unknown';
@@ -29,15 +33,20 @@ export interface RequestEnd {
 /** What is decided at the gate goes into the record: limits, versions, and how long there is, by whose word. */
 export function noteAdmission(
   record: DecisionRecord,
-  limits: LimitFacts,
+  { view, policy }: Destination,
+  isInbound: boolean,
   { generation, policyVersion }: MeshSnapshot,
-  { policy }: Destination,
   callerMs: number,
+  now: number,
 ): void {
   const { requestMs } = policy.timeouts;
   const isPolicy = requestMs > 0 && requestMs <= callerMs;
   const from = isPolicy ? 'policy' : callerMs === Number.POSITIVE_INFINITY ? 'none' : 'caller';
-  record.admit(limits, policyVersion, generation, isPolicy ? requestMs : callerMs, from);
+  const limit = limitOf(view.policy, view.stats, isInbound);
+  const isAdaptive = isInbound && view.policy.limits.adaptiveConcurrency.isEnabled;
+  const rejecting = rejectChance(view, isInbound, now);
+  const deadlineMs = isPolicy ? requestMs : callerMs;
+  record.admit(view.stats.inFlight, limit, isAdaptive, rejecting, policyVersion, generation, deadlineMs, from);
 }
 
 /** For the adaptive limit of the application, where there is one. */
@@ -71,10 +80,32 @@ export function endEdge(
 }
 
 /** The one access record; to be made only when the log wants it. */
-export function logEnd(scope: ProxyScope, end: RequestEnd): void {
+function logEnd(scope: ProxyScope, end: RequestEnd): void {
   const { destination } = end;
   const [direction, source] = [scope.direction, sourceOf(scope)];
   scope.accessLog.write({ ...end, direction, source, destination: destination === '' ? UNKNOWN : destination });
+}
+
+/** The access record of an exchange that is over, however far it came. */
+export function logExchange(
+  { scope, head, body, requestId }: CallOwner,
+  destination: string,
+  call: UpstreamCall | null,
+  relay: ResponseRelay | null,
+  end: Pick<RequestEnd, 'result' | 'status' | 'durationMs'>,
+): void {
+  logEnd(scope, {
+    ...end,
+    destination,
+    method: head.method,
+    path: head.target,
+    bytesIn: body.receivedBytes,
+    bytesOut: relay?.bytesOut ?? 0,
+    endpoint: call?.attempt?.address ?? null,
+    attempts: call?.retries.attempts ?? 0,
+    requestId,
+    retryReason: call?.retries.reason ?? null,
+  });
 }
 
 /** A request, or a connection, that was turned away before anything of it was known. */

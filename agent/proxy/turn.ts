@@ -1,8 +1,5 @@
-// One request's place at a service: asks the gate, waits for room as long as the policy lets it, holds the place, and gives it to
-// the next one at the end.
+// One request that waits for room at a service, as long as the policy lets it. Made only for those that have to wait.
 
-import type { LimitFacts } from '../core/decision/decision-record.ts';
-import { askGate, callNext, type GateVerdict, limitFacts } from '../core/limits/gate.ts';
 import type { Waiter } from '../core/limits/pending-queue.ts';
 import type { TrafficClass } from '../core/limits/traffic-class.ts';
 import type { ServiceView } from '../core/snapshot.ts';
@@ -24,7 +21,6 @@ export class Turn implements Waiter {
   readonly #view: ServiceView;
   readonly #owner: TurnOwner;
   readonly #callerDeadlineAt: number;
-  readonly #isInbound: boolean;
   #timer: NodeJS.Timeout | null = null;
   #waitsSince = 0;
 
@@ -40,25 +36,7 @@ export class Turn implements Waiter {
     this.#view = view;
     this.trafficClass = trafficClass;
     this.#callerDeadlineAt = callerDeadlineAt;
-    this.#isInbound = scope.direction === 'inbound';
     this.#owner = owner;
-  }
-
-  /** How the limits stand, for the record. */
-  limits(now: number): LimitFacts {
-    return limitFacts(this.#view, this.#isInbound, now);
-  }
-
-  ask(now: number): GateVerdict {
-    return askGate(this.#view, this.trafficClass, this.#isInbound, now, this.#scope.random);
-  }
-
-  /** Takes the place. */
-  take(now: number): void {
-    const { stats } = this.#view;
-    this.hasPlace = true;
-    stats.inFlight += 1;
-    stats.retryBudget.deposit(now);
   }
 
   wait(now: number): void {
@@ -74,40 +52,27 @@ export class Turn implements Waiter {
     const { stats, policy } = this.#view;
     const { queueTimeoutMs, maxPendingRequests } = policy.limits;
     if (this.queuedMs >= queueTimeoutMs || stats.pending.size >= maxPendingRequests) return false;
+    this.hasPlace = true;
     this.wait(this.#scope.clock.now());
     return true;
   }
 
   #giveUp(): void {
-    this.#leaveQueue();
+    this.leaveQueue();
     this.#owner.onNoTurn(`${this.#view.service} had no room within ${Math.round(this.queuedMs)} ms`);
   }
 
   onRoom(): void {
-    this.#leaveQueue();
+    this.leaveQueue();
     this.#owner.onTurn();
   }
 
-  #leaveQueue(): void {
+  /** Nothing happens when it does not wait. */
+  leaveQueue(): void {
     if (this.#timer === null) return;
     clearTimeout(this.#timer);
     this.#timer = null;
     this.queuedMs += this.#scope.clock.now() - this.#waitsSince;
     this.#view.stats.pending.remove(this);
-  }
-
-  /**
-   * The request is over: leaves the queue, or gives the place to the next.
-   *
-   * @param isSuccess  for admission control; null says nothing about the service
-   */
-  end(isSuccess: boolean | null, now: number): void {
-    this.#leaveQueue();
-    if (!this.hasPlace) return;
-    this.hasPlace = false;
-    const { stats, policy } = this.#view;
-    stats.inFlight -= 1;
-    if (policy.admissionControl.isEnabled && isSuccess !== null) stats.admission.record(isSuccess, now);
-    if (stats.pending.size > 0) callNext(this.#view, this.#isInbound);
   }
 }

@@ -95,13 +95,6 @@ export class AttemptRecord extends PickTrace {
 
 export type DeadlineSource = 'policy' | 'caller' | 'none';
 
-export interface LimitFacts {
-  readonly inFlight: number;
-  readonly limit: number;
-  readonly isAdaptive: boolean;
-  readonly rejectProbability: number;
-}
-
 /** Records that had to leave their place while their requests were under way, by sequence. */
 export type Evicted = Map<number, place.Place>;
 
@@ -221,12 +214,21 @@ export class DecisionRecord extends place.Place {
    * How the limits stood: requests in flight, those allowed, the chance of being turned away by admission control; which policy and
    * snapshot count; and how many ms were left, by whose word.
    */
-  admit(limits: LimitFacts, policyVersion: number, generation: number, deadlineMs: number, from: DeadlineSource): void {
+  admit(
+    inFlight: number,
+    limit: number,
+    isAdaptive: boolean,
+    rejectProbability: number,
+    policyVersion: number,
+    generation: number,
+    deadlineMs: number,
+    from: DeadlineSource,
+  ): void {
     const { numbers, at } = this;
-    numbers[at + place.FLAGS] = place.IS_OPEN | place.HAS_LIMITS | (limits.isAdaptive ? place.IS_ADAPTIVE : 0);
-    numbers[at + place.IN_FLIGHT] = limits.inFlight;
-    numbers[at + place.LIMIT] = limits.limit;
-    numbers[at + place.REJECTING] = limits.rejectProbability;
+    numbers[at + place.FLAGS] = place.IS_OPEN | place.HAS_LIMITS | (isAdaptive ? place.IS_ADAPTIVE : 0);
+    numbers[at + place.IN_FLIGHT] = inFlight;
+    numbers[at + place.LIMIT] = limit;
+    numbers[at + place.REJECTING] = rejectProbability;
     numbers[at + place.POLICY_VERSION] = policyVersion;
     numbers[at + place.GENERATION] = generation;
     numbers[at + place.DEADLINE] = deadlineMs;

@@ -3,7 +3,6 @@
 
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Random } from '../../clock.ts';
-import type { LimitFacts } from '../decision/decision-record.ts';
 import type { Reason } from '../reason.ts';
 import type { ServiceStats, ServiceView } from '../snapshot.ts';
 import { limitOfClass, type TrafficClass } from './traffic-class.ts';
@@ -69,15 +68,27 @@ export function utilisation({ policy, stats }: ServiceView): number {
   return adaptiveConcurrency.isEnabled ? stats.inFlight / Math.max(1, stats.gradient.limit) : -1;
 }
 
-/** How the limits stand, for the decision record; nothing is taken. */
-export function limitFacts({ policy, stats }: ServiceView, isInbound: boolean, now: number): LimitFacts {
-  const isControlled = policy.admissionControl.isEnabled && !isInbound;
-  return {
-    inFlight: stats.inFlight,
-    limit: limitOf(policy, stats, isInbound),
-    isAdaptive: isInbound && policy.limits.adaptiveConcurrency.isEnabled,
-    rejectProbability: isControlled ? stats.admission.rejectProbability(now) : 0,
-  };
+/** Chance that admission control refuses, for the decision record; nothing is drawn. */
+export function rejectChance({ policy, stats }: ServiceView, isInbound: boolean, now: number): number {
+  return policy.admissionControl.isEnabled && !isInbound ? stats.admission.rejectProbability(now) : 0;
+}
+
+/** Takes a place: from now on the request is in flight. */
+export function takePlace({ stats }: ServiceView, now: number): void {
+  stats.inFlight += 1;
+  stats.retryBudget.deposit(now);
+}
+
+/**
+ * The request is over: gives its place to whoever waits.
+ *
+ * @param isSuccess  for admission control; null says nothing about the service
+ */
+export function leavePlace(view: ServiceView, isInbound: boolean, isSuccess: boolean | null, now: number): void {
+  const { stats, policy } = view;
+  stats.inFlight -= 1;
+  if (policy.admissionControl.isEnabled && isSuccess !== null) stats.admission.record(isSuccess, now);
+  if (stats.pending.size > 0) callNext(view, isInbound);
 }
 
 /** A place is free: whoever is first and may go now leaves the queue and is told. One connection frees one waiter for one. */
