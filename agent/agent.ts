@@ -32,6 +32,7 @@ import { createControlPlaneClient } from './sync/control-plane-client.ts';
 import { createLastGoodPolicies } from './sync/last-good-policies.ts';
 import { createPolicyStream } from './sync/policy-stream.ts';
 import { createReporter } from './sync/reporter.ts';
+import { LOOK_EVERY_MS, Suspicions } from './sync/suspicions.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Decisions } from './telemetry/decisions.ts';
 import { EventLog } from './telemetry/events.ts';
@@ -104,6 +105,7 @@ export function createAgent(options: AgentOptions): Agent {
       own: () => (app === null ? null : mesh.inboundView(service, app)),
       now: () => clock.now(),
       stalls: () => stalls,
+      isSuspended: () => mesh.isSuspended,
     },
   });
 
@@ -141,6 +143,7 @@ export function createAgent(options: AgentOptions): Agent {
     local: localPolicies,
     lastGood: createLastGoodPolicies({ store: stateFile('policies'), clock, onEvent }),
     apply: (push) => mesh.applyPolicy(push),
+    advise: (advice) => mesh.applyAdvice(advice),
     onEvent,
   });
   const readiness = new Readiness({ clock, policy: () => stream.status(), discovery: () => discovery.status() });
@@ -161,6 +164,7 @@ export function createAgent(options: AgentOptions): Agent {
               epochMs: clock.epochMs(),
               startedAtEpochMs,
               service,
+              zone: config.service.zone,
               softwareVersion,
               adminUrl,
               isReady: readiness.reasons().length === 0,
@@ -298,10 +302,16 @@ export function createAgent(options: AgentOptions): Agent {
     timers.push(setInterval(() => mesh.sweep(clock.now()), SWEEP_MS));
     timers.push(setInterval(ensureWanted, TOUCH_MS));
     timers.push(setInterval(watchSelf, TICK_MS));
+    if (reporter !== null) timers.push(setInterval(watchSuspicions, LOOK_EVERY_MS));
     readiness.listenersOpen();
     reporter?.start();
     if (bound.inbound !== null && registration !== null) await registration.register(bound.inbound);
     if (stopping === null) log.logger.info(bound, 'agent started');
+  }
+
+  const suspicions = new Suspicions();
+  function watchSuspicions(): void {
+    if (suspicions.look(mesh.snapshot, clock.now())) reporter?.reportNow();
   }
 
   function watchSelf(): void {

@@ -17,6 +17,26 @@ export interface PolicyPush {
   readonly documents: readonly PolicyDocument[];
 }
 
+/**
+ * Event `advice` on the policy stream: endpoints that other callers found bad. State of the world for this agent: an advisory that is
+ * missing was withdrawn. Needs no answer; agents that do not know the event pass over it.
+ */
+export interface AdvicePush {
+  readonly advisories: readonly Advisory[];
+  /** Whether this agent blames so much that others find well that it must eject nobody, until told otherwise or for the TTL. */
+  readonly isSuspended: boolean;
+}
+
+export interface Advisory {
+  readonly service: string;
+  readonly endpoint: string;
+  /** Tells it from an earlier one about the same endpoint; the same when it is renewed. */
+  readonly id: string;
+  /** From its arrival; clocks differ. */
+  readonly ttlMs: number;
+  readonly text: string;
+}
+
 /** `POST /v1/agents/:id/acks`: what the agent made of one push. */
 export interface PolicyVerdict {
   readonly version: number;
@@ -36,6 +56,8 @@ export interface AgentReport {
   readonly startedAtEpochMs: number;
   /** Service this agent stands beside. */
   readonly service: string;
+  /** Where it runs. */
+  readonly zone?: string | null;
   /** Version of the agent's software, `0.1.0`. */
   readonly softwareVersion: string;
   /** Where the control plane's relay reaches the admin API, `http://127.0.0.1:15000`. */
@@ -82,6 +104,13 @@ export interface EndpointReport {
   /** Cumulative attempts and failed attempts. */
   readonly attempts: number;
   readonly failures: number;
+  /**
+   * Whether this agent's own evidence is against the endpoint: two failures in a row, or an ejection of its own; advice of others is
+   * none. Agents from before it accuse nobody.
+   */
+  readonly isAccused?: boolean;
+  /** Failures of any kind since the last success. */
+  readonly failuresInARow?: number;
   /** Sentence of the last ejection while ejected or probing, else null. */
   readonly reason: string | null;
   readonly ejectedUntilEpochMs: number | null;

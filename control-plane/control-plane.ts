@@ -17,6 +17,7 @@ import { pushSetOf } from './push/push-set.ts';
 import { Rollouts } from './push/rollouts.ts';
 import { SloWatch } from './push/slo-watch.ts';
 import { Webhooks } from './push/webhooks.ts';
+import { Witnesses } from './push/witnesses.ts';
 import { createRegistry } from './registry/registry.ts';
 import type { AccessStore } from './store/access-store.ts';
 import { type OpenStore, openAccessStore, openStore } from './store/open-store.ts';
@@ -162,6 +163,16 @@ async function join(
       webhooks.send(change);
     },
   });
+  const witnesses = new Witnesses({
+    fleet,
+    clock,
+    advise: (agentId, json) => hub.advise(agentId, json),
+    onChange: ({ kind, service, endpoint, agentId, text }) => {
+      const base = { atEpochMs: clock.epochMs(), kind: 'detection' as const, service, endpoint, text, agentId };
+      fleet.tell({ ...base, reason: agentId === null ? `advisory_${kind}` : `accuser_${kind}` });
+      log.warn({ service, endpoint, agentId }, text);
+    },
+  });
   await sloWatch.start();
   closers.push(() => sloWatch.stop());
   let pushed = pushSetOf(await store.list(), null);
@@ -177,6 +188,7 @@ async function join(
     events: {
       connected: (agentId) => {
         ledger.connected(agentId, clock.now());
+        witnesses.connected(agentId);
         tell('lifecycle', 'agent_connected', `${agentId} opened its policy stream.`, agentId);
         verdicts.emit();
       },
@@ -197,6 +209,8 @@ async function join(
     ledger,
     fleet,
     slos,
+    onReport: (agentId, report) => witnesses.hear(agentId, report),
+    advice: () => witnesses.view(),
     verdicts,
     rollouts,
     clock,
@@ -232,6 +246,8 @@ async function join(
   // What another replica wrote between the first reading and the listening.
   publish(await store.list());
   rollouts.start();
+  witnesses.start();
+  closers.push(async () => witnesses.stop());
   const sweeper = setInterval(() => {
     for (const agentId of ledger.sweep(clock.now())) fleet.forget(agentId);
   }, SWEEP_EVERY_MS);

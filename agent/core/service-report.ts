@@ -3,6 +3,7 @@
 
 import type { EndpointReport, ServiceReport } from '#contract/frames.ts';
 import { formatHostPort } from '#contract/text/host-port.ts';
+import { isAccused } from './outlier/advice.ts';
 import type { EndpointView, MeshSnapshot } from './snapshot.ts';
 
 /** What discovery says of one service. */
@@ -52,6 +53,8 @@ function endpointReport({ endpoint, stats }: EndpointView, inputs: ServiceReport
     ewmaMs: stats.ewmaAt < 0 ? null : Math.round(stats.ewmaMs * 1000) / 1000,
     attempts: stats.attempts,
     failures: stats.failures,
+    isAccused: isAccused(stats),
+    failuresInARow: stats.failuresInARow,
     reason: isOut ? stats.ejectionText : null,
     ejectedUntilEpochMs: isOut ? Math.round(inputs.epochMs + stats.ejectedUntil - inputs.now) : null,
   };

@@ -3,6 +3,7 @@
 
 import type { EndpointState } from '#contract/frames.ts';
 import type { OutcomeKind } from './outcome.ts';
+import type { Advice } from './outlier/advice.ts';
 import type { CheckStats } from './outlier/checks.ts';
 import { LatencyWindow } from './outlier/latency-window.ts';
 import { createRateWindow, type RateWindow, type Suspicion } from './outlier/windows.ts';
@@ -31,6 +32,13 @@ export interface EndpointStats extends CheckStats {
   consecutive5xx: number;
   consecutiveGateway: number;
   consecutiveLocalOrigin: number;
+  /** Failures of any kind in a row. */
+  failuresInARow: number;
+  /** What the control plane says of it, or null; the id of the advice that was acted on last. */
+  advice: Advice | null;
+  advisedId: string;
+  /** Whether the agent itself had found something when the endpoint was ejected. */
+  hasOwnEvidence: boolean;
   /** How the last failed attempt ended: its kind and, for a response, its status (else 0). For sentences. */
   lastFailureKind: OutcomeKind | '';
   lastFailureStatus: number;
@@ -86,6 +94,10 @@ export function createEndpointStats(id: string): EndpointStats {
     consecutive5xx: 0,
     consecutiveGateway: 0,
     consecutiveLocalOrigin: 0,
+    failuresInARow: 0,
+    advice: null,
+    advisedId: '',
+    hasOwnEvidence: false,
     lastFailureKind: '',
     lastFailureStatus: 0,
     rates: createRateWindow(),

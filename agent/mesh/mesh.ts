@@ -1,12 +1,13 @@
 // The one writer. Endpoints from discovery, policies from sync and the outcomes of attempts meet here; one product leaves, the
 // frozen snapshot. Every change is build → freeze → assign, synchronous, with no await in between.
 
-import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
+import type { AdvicePush, MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 import { planService } from '#contract/policy/plan.ts';
 import type { PolicyDocument, ServicePlan } from '#contract/policy/policy.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { EndpointSet } from '../core/endpoint.ts';
 import { countByZone, type ViewContext } from '../core/groups.ts';
+import { takeAdvice } from '../core/outlier/advice.ts';
 import { applyDecision } from '../core/outlier/apply.ts';
 import { type CheckResult, forgetChecks, recordCheck } from '../core/outlier/checks.ts';
 import { decideOrder, type OperatorOrder, type OperatorRuling } from '../core/outlier/operator.ts';
@@ -35,6 +36,9 @@ export interface MeshOptions {
   readonly onFault?: (error: unknown) => void;
 }
 
+/** As long as advisories last that are not renewed. */
+const SUSPENDED_MS = 30_000;
+
 /** What is known of one service between two builds of its view. */
 interface ServiceRecord {
   plan: ServicePlan;
@@ -59,6 +63,9 @@ export class Mesh {
   readonly #inbound = new Map<string, { readonly target: InboundTarget; view: ServiceView }>();
   readonly #leavers = new Leavers();
   #documents: readonly PolicyDocument[] = [];
+  /** Services that somebody was advised about. */
+  #advised: ReadonlySet<string> = new Set();
+  #suspendedUntil = Number.NEGATIVE_INFINITY;
   #snapshot: MeshSnapshot = Object.freeze({ generation: 0, policyVersion: 0, services: new Map() });
 
   constructor({
@@ -184,6 +191,29 @@ export class Mesh {
     return ruling;
   }
 
+  /** Takes over what the control plane says that other callers found; what is missing in it was withdrawn. */
+  applyAdvice({ advisories, isSuspended }: AdvicePush): void {
+    const now = this.#clock.now();
+    this.#suspendedUntil = isSuspended ? now + SUSPENDED_MS : Number.NEGATIVE_INFINITY;
+    const byEndpoint = new Map(advisories.map((advisory) => [`${advisory.service}\n${advisory.endpoint}`, advisory]));
+    const advised = new Set(advisories.map(({ service }) => service));
+    for (const service of new Set([...advised, ...this.#advised])) {
+      let isNews = false;
+      for (const { stats } of this.#records.get(service)?.members ?? []) {
+        const advisory = byEndpoint.get(`${service}\n${stats.id}`);
+        const advice = advisory === undefined ? null : { ...advisory, until: now + advisory.ttlMs };
+        if (takeAdvice(stats, advice, now, this.#random)) isNews = true;
+      }
+      if (isNews) this.requestSweep(service);
+    }
+    this.#advised = advised;
+  }
+
+  /** Whether the control plane has said that this agent blames what others find well: it ejects nobody by its own evidence. */
+  get isSuspended(): boolean {
+    return this.#clock.now() < this.#suspendedUntil;
+  }
+
   /** Sweeps every service that is due: an ejection time is over, or an interval has passed. O(services) when none is. */
   sweep(now: number): void {
     const events: (MeshEvent | null)[] = [];
@@ -253,7 +283,7 @@ export class Mesh {
   #sweepRecord(record: ServiceRecord, now: number, events: (MeshEvent | null)[]): boolean {
     const { plan, view, windows } = record;
     const epochMs = this.#clock.epochMs();
-    const isFrozen = this.#isFrozen();
+    const isFrozen = this.#isFrozen() || this.isSuspended;
     const isSwept = sweepService(view, windows, { now, epochMs, random: this.#random, isFrozen }, events);
     const isChanged = isSwept || view.warmUntil >= 0 || view.isPanicking || isDividedByLoad(view);
     if (isChanged) {

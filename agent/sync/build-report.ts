@@ -9,6 +9,7 @@ export interface ReportInputs extends ServiceReportInputs {
   readonly sequence: number;
   readonly startedAtEpochMs: number;
   readonly service: string;
+  readonly zone: string | null;
   readonly softwareVersion: string;
   readonly adminUrl: string;
   readonly isReady: boolean;
@@ -29,6 +30,7 @@ export function buildReport(inputs: ReportInputs): AgentReport {
     sentAtEpochMs: inputs.epochMs,
     startedAtEpochMs: inputs.startedAtEpochMs,
     service: inputs.service,
+    zone: inputs.zone,
     softwareVersion: inputs.softwareVersion,
     adminUrl: inputs.adminUrl,
     isReady: inputs.isReady,

@@ -3,11 +3,12 @@
 // NACK what was in force stays in force and the verdict says why.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
+import type { AdvicePush, MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type BackOff, backOffMs } from '../core/back-off.ts';
+import { decodeAdvice } from './advice-frame.ts';
 import type { ControlPlaneClient } from './control-plane-client.ts';
 import { decodeFrame } from './frame.ts';
 import type { LastGoodPolicies } from './last-good-policies.ts';
@@ -35,6 +36,8 @@ export interface PolicyStreamOptions {
   readonly lastGood: LastGoodPolicies;
   /** Synchronous: when it returns, the new policies are in force or the former ones still are. */
   apply(push: PolicyPush): PolicyVerdict;
+  /** What other callers found out; absent: nobody listens. */
+  advise?(advice: AdvicePush): void;
   onEvent(event: MeshEvent): void;
   readonly timing?: Partial<PolicyStreamTiming>;
   readonly maxEventLength?: number;
@@ -158,7 +161,10 @@ export class PolicyStream {
         onChunk: (chunk) => {
           // Only a stream that lasts works: one that is closed after its first bytes, again and again, must be backed off from.
           if (clock.now() - openedAt >= this.#timing.reconnect.capMs) failures = 0;
-          for (const { event, data, id } of parser.push(chunk)) if (event === 'policies') this.#take(data, id);
+          for (const { event, data, id } of parser.push(chunk)) {
+            if (event === 'policies') this.#take(data, id);
+            else if (event === 'advice') this.#takeAdvice(data);
+          }
           return parser.isOverflowing ? `an event is larger than ${maxEventLength} characters` : null;
         },
       });
@@ -210,6 +216,13 @@ export class PolicyStream {
     }
     if (frame.kind === 'push') this.#settle(frame.push, this.#apply(frame.push), id);
     else this.#refuse(this.#refusal(version, nonce, frame.problems));
+  }
+
+  #takeAdvice(data: string): void {
+    const advice = decodeAdvice(data);
+    if (advice === null)
+      this.#emit('unreadable_advice', 'Advice of the control plane could not be read and is left aside.');
+    else this.#options.advise?.(advice);
   }
 
   #settle(push: PolicyPush, verdict: PolicyVerdict, id: string): void {

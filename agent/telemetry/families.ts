@@ -216,6 +216,12 @@ function agentFamilies({ sources, version }: FamilyInputs): Family[] {
     single('outrigger_log_lines_dropped_total', 'Log lines lost because their reader was too slow.', 'counter', () =>
       sources.droppedLogLines(),
     ),
+    single(
+      'outrigger_accuser_suspended',
+      '1 while this agent ejects nobody, because it blames what other callers find well.',
+      'gauge',
+      () => (sources.isSuspended() ? 1 : 0),
+    ),
     single('outrigger_self_grade', 'Share of the last seconds in which the agent ran freely, 0 to 1.', 'gauge', () => {
       return sources.stalls()?.grade ?? 1;
     }),

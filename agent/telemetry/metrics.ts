@@ -40,6 +40,8 @@ export interface MetricSources {
   policy(): { readonly appliedVersion: number; readonly wantedVersion: number };
   isControlPlaneConnected(): boolean;
   droppedLogLines(): number;
+  /** Whether the control plane suspended this agent's ejections. */
+  isSuspended(): boolean;
   /** The own application as the inbound listener sees it; null without one. */
   own(): ServiceView | null;
   /** Monotonic ms, for what changes with time alone. */
@@ -85,6 +87,7 @@ const NO_SOURCES: MetricSources = {
   policy: () => ({ appliedVersion: 0, wantedVersion: 0 }),
   isControlPlaneConnected: () => false,
   droppedLogLines: () => 0,
+  isSuspended: () => false,
   own: () => null,
   now: () => 0,
   stalls: () => null,

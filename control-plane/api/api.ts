@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
-import type { PolicyVerdict } from '#contract/frames.ts';
+import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
 import { agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
@@ -16,6 +16,7 @@ import type { Token } from '../core/tokens.ts';
 import type { ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
+import { advisoryRoutes } from './advisories.ts';
 import { type AgentStream, agentRoutes } from './agents.ts';
 import { answer } from './answers.ts';
 import { auditRoutes } from './audit.ts';
@@ -58,6 +59,10 @@ export interface ApiOptions {
   readonly ledger: Ledger;
   readonly fleet: Fleet;
   readonly slos: SloBook;
+  /** Told of each report that counted. */
+  readonly onReport: (agentId: string, report: AgentReport) => void;
+  /** What is in force of the witnesses. */
+  readonly advice: () => object;
   readonly verdicts: Signal;
   readonly rollouts: RolloutControl;
   readonly clock: Clock;
@@ -121,6 +126,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     ...options,
     onReport: (agentId, address, report) => {
       intake.take(agentId, report, clock.now(), clock.epochMs());
+      options.onReport(agentId, report);
       addresses.set(agentId, address);
       // The ledger bounds the agents that are known; this only has to follow.
       if (addresses.size > 2 * AGENT_LIMIT)
@@ -143,6 +149,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(auditRoutes, { store: options.access });
   await app.register(relayRoutes, { fleet, reportedFrom: (agentId) => addresses.get(agentId) ?? null });
   await app.register(serviceRoutes, { services });
+  await app.register(advisoryRoutes, { advice: options.advice });
   await app.register(sloRoutes, { slos: options.slos, services, clock });
   await app.register(eventRoutes, { broadcaster });
   await app.register(metricsRoutes, { metrics });

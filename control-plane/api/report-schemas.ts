@@ -27,19 +27,24 @@ const problem = record(
   ['hint', 'file', 'line', 'column'],
 );
 
-const endpoint = record({
-  id: name,
-  address: name,
-  state: { enum: ['serving', 'ejected', 'probing', 'draining'] },
-  weight: { type: 'number', minimum: 0, maximum: 1e6 },
-  inFlight: count,
-  connections: count,
-  ewmaMs: measure,
-  attempts: count,
-  failures: count,
-  reason: nullable(sentence),
-  ejectedUntilEpochMs: nullable({ ...instant, type: 'number' }),
-});
+const endpoint = record(
+  {
+    id: name,
+    address: name,
+    state: { enum: ['serving', 'ejected', 'probing', 'draining'] },
+    weight: { type: 'number', minimum: 0, maximum: 1e6 },
+    inFlight: count,
+    connections: count,
+    ewmaMs: measure,
+    attempts: count,
+    failures: count,
+    reason: nullable(sentence),
+    ejectedUntilEpochMs: nullable({ ...instant, type: 'number' }),
+    isAccused: { type: 'boolean' },
+    failuresInARow: count,
+  },
+  ['isAccused', 'failuresInARow'],
+);
 
 const service = record({
   service: name,
@@ -76,21 +81,25 @@ const event = record({
 });
 
 /** `POST /v1/agents/:id/reports`. */
-export const reportSchema = record({
-  sequence: { ...count, minimum: 1 },
-  sentAtEpochMs: instant,
-  startedAtEpochMs: instant,
-  service: name,
-  softwareVersion: word,
-  adminUrl: { type: 'string', maxLength: 256 },
-  isReady: { type: 'boolean' },
-  isDraining: { type: 'boolean' },
-  policy: record({ appliedVersion: count, wantedVersion: count, problems: list(problem, 200) }),
-  services: list(service, 500),
-  edges: list(edge, 2_000),
-  events: list(event, 100),
-  eventsDropped: count,
-});
+export const reportSchema = record(
+  {
+    sequence: { ...count, minimum: 1 },
+    sentAtEpochMs: instant,
+    startedAtEpochMs: instant,
+    service: name,
+    zone: nullable(word),
+    softwareVersion: word,
+    adminUrl: { type: 'string', maxLength: 256 },
+    isReady: { type: 'boolean' },
+    isDraining: { type: 'boolean' },
+    policy: record({ appliedVersion: count, wantedVersion: count, problems: list(problem, 200) }),
+    services: list(service, 500),
+    edges: list(edge, 2_000),
+    events: list(event, 100),
+    eventsDropped: count,
+  },
+  ['zone'],
+);
 
 /** `POST /v1/agents/:id/acks`. */
 export const verdictSchema = record({

@@ -130,6 +130,11 @@ export class Hub {
     else this.#timer = setTimeout(() => this.#pushAll(), waitMs);
   }
 
+  /** To every process of the agent that has a stream. @param adviceJson  an AdvicePush */
+  advise(agentId: string, adviceJson: string): void {
+    for (const { session } of this.#streams.get(agentId) ?? []) session.advise(adviceJson);
+  }
+
   /** Ends every stream now, so that agents look for another control plane at once. */
   close(): void {
     this.#isClosed = true;

@@ -41,6 +41,7 @@ export class Session {
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stalledAfterMs: number;
   #waiting: OutgoingPush | null = null;
+  #waitingAdvice: string | null = null;
   /** When the socket stopped taking bytes; null while it takes them. */
   #blockedAt: number | null = null;
   #isClosed = false;
@@ -80,6 +81,13 @@ export class Session {
     this.#write(`event: policies\nid: ${version}\ndata: ${data}\n\n`);
   }
 
+  /** As a push, but without an id: the agent's place in the policies is not touched. @param adviceJson  an AdvicePush */
+  advise(adviceJson: string): void {
+    if (this.#isClosed) return;
+    if (this.#blockedAt === null) this.#write(`event: advice\ndata: ${adviceJson}\n\n`);
+    else this.#waitingAdvice = adviceJson;
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -99,6 +107,9 @@ export class Session {
     const waiting = this.#waiting;
     this.#waiting = null;
     if (waiting !== null) this.push(waiting);
+    const advice = this.#waitingAdvice;
+    this.#waitingAdvice = null;
+    if (advice !== null) this.advise(advice);
   }
 
   #beat(): void {

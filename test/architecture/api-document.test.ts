@@ -34,6 +34,7 @@ const ONE_THING = [
   '/v1/agents/:id/stream',
   '/v1/services/:name',
   '/v1/slo/:service',
+  '/v1/advisories',
   '/v1/events',
   '/v1/whoami',
   '/v1/audit/verify',

@@ -22,6 +22,7 @@ export async function startAgentInProcess(
   service: string,
   ports: readonly number[],
   spec: object,
+  controlPlane: string | null = null,
 ): Promise<AgentInProcess> {
   const [outbound = 0, admin = 0] = await freePorts(2);
   const folder = temporaryFolder(t);
@@ -33,7 +34,7 @@ export async function startAgentInProcess(
       listeners: { outbound: `127.0.0.1:${outbound}`, admin: `127.0.0.1:${admin}` },
       upstreams: [{ service, endpoints: ports.map((port) => `127.0.0.1:${port}`) }],
       consul: false,
-      controlPlane: false,
+      controlPlane: controlPlane === null ? false : { url: controlPlane },
       stateDir: join(folder, 'state'),
     }),
   );

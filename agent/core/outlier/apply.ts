@@ -2,7 +2,8 @@
 // outcomes of earlier attempts count without being judged.
 
 import type { EndpointStats } from '../stats.ts';
-import type { Decision } from './sweep.ts';
+import { isAccused } from './advice.ts';
+import type { Decision, EjectionReason } from './sweep.ts';
 import { clearWindows, dropSuspicion } from './windows.ts';
 
 /** @returns true when a state changed (or one is kept in spite of itself), so that the service's view must be rebuilt */
@@ -10,6 +11,9 @@ export function applyDecision(decision: Decision, now: number): boolean {
   const { stats } = decision.view;
   switch (decision.kind) {
     case 'eject':
+      stats.hasOwnEvidence = isOwnEvidence(decision.reason, stats);
+      // Whatever ejects, the advice that is there has its effect: a probe that passes later is not overruled by it.
+      stats.advisedId = stats.advice?.id ?? '';
       enter(stats, decision.reason === 'operator_drain' ? 'draining' : 'ejected');
       stats.ejectedAt = now;
       stats.ejectedUntil = now + decision.durationMs;
@@ -31,6 +35,7 @@ export function applyDecision(decision: Decision, now: number): boolean {
       return true;
     case 'overflow':
       stats.isOverflowing = true;
+      if (decision.reason === 'advised') stats.advisedId = stats.advice?.id ?? '';
       // The last one that the ceiling keeps changes what the whole level is taken for (groups.ts).
       return true;
     case 'detect':
@@ -47,12 +52,19 @@ export function applyDecision(decision: Decision, now: number): boolean {
   }
 }
 
+/** What a person orders says nothing about what the agent saw. */
+function isOwnEvidence(reason: EjectionReason, stats: EndpointStats): boolean {
+  if (reason === 'operator' || reason === 'operator_drain') return false;
+  return reason !== 'advised' || isAccused(stats);
+}
+
 function enter(stats: EndpointStats, state: EndpointStats['state']): void {
   stats.state = state;
   stats.epoch++;
   stats.consecutive5xx = 0;
   stats.consecutiveGateway = 0;
   stats.consecutiveLocalOrigin = 0;
+  stats.failuresInARow = 0;
   clearWindows(stats);
   stats.isOverflowing = false;
   stats.isProbeInFlight = false;

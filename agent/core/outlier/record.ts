@@ -84,12 +84,14 @@ function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, polic
   }
   const { consecutive5xxErrors, consecutiveGatewayErrors, consecutiveLocalOriginFailures } = policy.outlierDetection;
   if (!isFailure) {
+    stats.failuresInARow = 0;
     stats.consecutive5xx = 0;
     stats.consecutiveGateway = 0;
     stats.consecutiveLocalOrigin = 0;
     if (stats.suspicions.length === 0 && stats.health !== 'failing') stats.isOverflowing = false;
     return false;
   }
+  stats.failuresInARow++;
   if (outcome.kind !== 'response') return isCrossing(++stats.consecutiveLocalOrigin, consecutiveLocalOriginFailures);
   stats.consecutiveLocalOrigin = 0;
   stats.consecutive5xx++;

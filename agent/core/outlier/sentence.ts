@@ -122,6 +122,8 @@ function cause({ stats }: EndpointView, reason: EjectionReason): string {
       return stats.lastFailureStatus > 0
         ? `the probe was answered ${stats.lastFailureStatus}`
         : `the probe ended in ${spoken(stats.lastFailureKind)}`;
+    case 'advised':
+      return `advised by the control plane: ${stats.advice?.text ?? 'without a reason'}`;
     case 'health_check_failed':
       return `${stats.failedChecks} active health checks failed in a row, last: ${stats.checkText}`;
     default:

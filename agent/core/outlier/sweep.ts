@@ -6,6 +6,7 @@ import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import type { Random } from '../../clock.ts';
 import type { EndpointView } from '../snapshot.ts';
 import type { EndpointStats } from '../stats.ts';
+import { isAdvised, SUSPECT_AFTER } from './advice.ts';
 import { describeDetection, describeEjection, describeOverflow, describeReinstatement } from './sentence.ts';
 import type { ComparingReason } from './windows.ts';
 
@@ -13,7 +14,7 @@ import type { ComparingReason } from './windows.ts';
 export type EjectionReason = DetectorReason | 'probe_failed' | OperatorReason;
 /** A person said so (operator.ts): out like any ejected endpoint, or for maintenance. */
 export type OperatorReason = 'operator' | 'operator_drain';
-export type DetectorReason = ConsecutiveReason | ComparingReason | 'health_check_failed';
+export type DetectorReason = ConsecutiveReason | ComparingReason | 'health_check_failed' | 'advised';
 export type ConsecutiveReason = 'consecutive_5xx' | 'consecutive_gateway' | 'consecutive_local_origin';
 
 export type ReturnReason = 'probe_passed' | 'health_check_passed' | 'operator';
@@ -60,7 +61,7 @@ export type LevelOf = (view: EndpointView) => number;
 export interface SweepRules {
   /** Everything is one level unless told otherwise. */
   readonly levelOf?: LevelOf;
-  /** True while the agent cannot trust its own measurement: nobody new is ejected. */
+  /** True while the agent cannot trust its own measurement: nobody new is ejected, but by the advice of others. */
   readonly isFrozen?: boolean;
 }
 
@@ -96,7 +97,8 @@ export function decideSweep(
     if (ceiling === undefined) continue;
     const decision = reconsider(view, outlier, ceiling, now, random);
     if (decision !== null) decisions.push(decision);
-    if (isFrozen || view.stats.state !== 'serving' || !isAccused(view.stats, outlier)) continue;
+    if (view.stats.state !== 'serving') continue;
+    if (!isAdvised(view.stats, now) && (isFrozen || !isAccused(view.stats, outlier))) continue;
     suspects.push({ view, ceiling });
     ceiling.suspects++;
   }
@@ -104,7 +106,7 @@ export function decideSweep(
   const first = hasRoomForAll ? 0 : Math.floor(random() * suspects.length);
   for (let nth = 0; nth < suspects.length; nth++) {
     const suspect = suspects[(first + nth) % suspects.length];
-    if (suspect !== undefined) accuse(suspect.view, outlier, suspect.ceiling, now, random, decisions);
+    if (suspect !== undefined) accuse(suspect.view, outlier, suspect.ceiling, now, random, isFrozen, decisions);
   }
   return decisions;
 }
@@ -203,10 +205,12 @@ function accuse(
   ceiling: Ceiling,
   now: number,
   random: Random,
+  isFrozen: boolean,
   decisions: Decision[],
 ): void {
   const { stats } = view;
-  for (const { reason, enforcing } of accusations(stats, outlier)) {
+  const advised: Accusation[] = isAdvised(stats, now) ? [{ reason: 'advised', enforcing: 100 }] : [];
+  for (const { reason, enforcing } of [...(isFrozen ? [] : accusations(stats, outlier)), ...advised]) {
     // One that overflowed was found to be enforced then; asking chance again at each sweep would make 50 % certain.
     const wasEnforced = stats.isOverflowing && enforcing > 0;
     if (!wasEnforced && !isEnforced(enforcing, random)) {
@@ -279,8 +283,10 @@ function eject(
   const { stats } = view;
   const former = reason === 'probe_failed' ? stats.ejectionMultiplier : calmedMultiplier(stats, intervalMs, now);
   const multiplier = former === 0 || former * baseEjectionTimeMs < maxEjectionTimeMs ? former + 1 : former;
+  const isByAdviceAlone = reason === 'advised' && stats.failuresInARow < SUSPECT_AFTER;
   const jitterMs = maxEjectionTimeJitterMs === 0 ? 0 : random() * maxEjectionTimeJitterMs;
-  const durationMs = Math.min(baseEjectionTimeMs * multiplier, maxEjectionTimeMs) + jitterMs;
+  const ownMs = Math.min(baseEjectionTimeMs * multiplier, maxEjectionTimeMs) + jitterMs;
+  const durationMs = isByAdviceAlone && stats.advice !== null ? stats.advice.until - now : ownMs;
   const text = describeEjection(view, reason, { multiplier, durationMs }, ceiling);
   return { kind: 'eject', view, reason, multiplier, durationMs, text };
 }
