@@ -11,6 +11,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 export interface ApiOptions {
   readonly controlPlane: string;
   readonly token?: string;
+  /** Who answers there, for messages: the control plane unless told otherwise. */
+  readonly peer?: 'agent';
 }
 
 export interface ApiAnswer {
@@ -58,13 +60,25 @@ export async function callApi(
     });
     text = await response.text();
   } catch (error) {
-    throw connectionFailure(base, error);
+    throw connectionFailure(base, error, options.peer);
   }
   const body = parseBody(text);
   if (response.status >= 400 && extra.accept?.includes(response.status) !== true) {
     throw refusal(method, path, response.status, body);
   }
   return { status: response.status, body, etag: response.headers.get('etag') };
+}
+
+/** A stream of the API; the whole time it is open belongs to `signal`. */
+export async function openApi(options: ApiOptions, path: string, signal: AbortSignal): Promise<Response> {
+  const base = parseBase(options.controlPlane);
+  const headers: Record<string, string> = { accept: 'text/event-stream' };
+  if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`;
+  const response = await fetch(new URL(path, base), { headers, signal }).catch((error: unknown) => {
+    throw connectionFailure(base, error, options.peer);
+  });
+  if (response.ok) return response;
+  throw refusal('GET', path, response.status, parseBody(await response.text()));
 }
 
 /** All pages of a list in one body: the first one with the items of the others added to its `name`. */
@@ -110,13 +124,17 @@ function parseBody(text: string): unknown {
   }
 }
 
-function connectionFailure(base: URL, error: unknown): CommandFailure {
+function connectionFailure(base: URL, error: unknown, peer: ApiOptions['peer']): CommandFailure {
+  const who = peer ?? 'control plane';
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = (cause as NodeJS.ErrnoException).code;
   if (code === 'ECONNREFUSED') {
-    return new CommandFailure(`no control plane answers at ${base.origin} (connection refused)`, {
+    return new CommandFailure(`no ${who} answers at ${base.origin} (connection refused)`, {
       exitCode: EXIT.problemFound,
-      next: 'start one with `outrigger control-plane`, or name another with --control-plane URL',
+      next:
+        peer === 'agent'
+          ? 'start one with `outrigger agent --config F`, or name another with --admin URL or --agent ID'
+          : 'start one with `outrigger control-plane`, or name another with --control-plane URL',
       cause: error,
     });
   }
@@ -126,7 +144,7 @@ function connectionFailure(base: URL, error: unknown): CommandFailure {
       : cause instanceof Error
         ? cause.message
         : String(cause);
-  return new CommandFailure(`cannot reach the control plane at ${base.origin}: ${why}`, {
+  return new CommandFailure(`cannot reach the ${who} at ${base.origin}: ${why}`, {
     exitCode: EXIT.problemFound,
     next: `see whether it is alive: curl -s ${base.origin}/live`,
     cause: error,

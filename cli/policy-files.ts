@@ -17,6 +17,18 @@ const EXTENSIONS = /\.(ya?ml|json)$/;
  * @throws       InputProblems with every problem, placed at file:line:column
  */
 export function readPolicyFiles(names: readonly string[]): PolicyDocument[] {
+  return readLocatedPolicies(names).map(({ document }) => document);
+}
+
+/** A valid document and where its parts stand. */
+export interface LocatedPolicy {
+  readonly file: string;
+  readonly document: PolicyDocument;
+  readonly source: LocatedDocument;
+}
+
+/** As readPolicyFiles, for whoever wants to point at a line. */
+export function readLocatedPolicies(names: readonly string[]): LocatedPolicy[] {
   const sources = new Map<string, string>();
   for (const name of names.flatMap(expand)) {
     sources.set(name === '-' ? '(stdin)' : name, name === '-' ? readFileSync(0, 'utf8') : readNamedFile(name));
@@ -27,7 +39,9 @@ export function readPolicyFiles(names: readonly string[]): PolicyDocument[] {
   const found = [...sources].flatMap(([file, text]) => parseFile(file, text));
   const problems = [...found.flatMap((each) => each.problems), ...duplicates(found)];
   if (problems.length > 0) throw new InputProblems(problems, sources);
-  const documents = found.flatMap(({ document }) => document ?? []);
+  const documents = found.flatMap(({ file, document, source }) =>
+    document === null || source === null ? [] : [{ file, document, source }],
+  );
   if (documents.length === 0) {
     throw new CommandFailure(`no policy document in ${[...sources.keys()].join(', ')}`, { exitCode: EXIT.usage });
   }

@@ -3,13 +3,14 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy/policy.ts';
-import { nearest } from '#contract/text/suggest.ts';
 import type { StoredPolicy } from '../control-plane/store/store.ts';
 import { type ApiOptions, callApi, callPages, withApiOptions } from './api.ts';
 import { addImportCommand } from './import.ts';
-import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';
+import { formatAge, formatTable, type OutputFormat, outputOption, printResult, renderResult } from './output.ts';
 import { type PolicyAnswer, readPolicyAnswer } from './policy-answer.ts';
 import { readPolicyFiles } from './policy-files.ts';
+import { addPolicyHistoryCommands } from './policy-history.ts';
+import { missingPolicy, parsePolicyId, policySentence } from './policy-id.ts';
 import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
 
 /** How long the control plane may wait for the agents' verdicts before it answers. */
@@ -39,6 +40,7 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .addOption(outputOption())
     .action((id: string, options: ApplyOptions) => deletePolicy(id, options, terminal));
   addImportCommand(policy, terminal);
+  addPolicyHistoryCommands(policy, terminal);
 }
 
 interface ApplyOptions extends ApiOptions {
@@ -67,7 +69,7 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
     results.push({ id, took, applied });
     if (applied.agents.rejected > 0) terminal.exitCode = EXIT.problemFound;
     if (options.output === 'table' || options.output === 'wide')
-      terminal.out(sentence(id, 'applied', applied, took, terminal));
+      terminal.out(policySentence(id, 'applied', applied, took, terminal));
   }
   if (options.output === 'json' || options.output === 'yaml') {
     const data = results.map(({ id, took, applied }) => ({ id, ...applied, tookMs: Math.round(took) }));
@@ -85,7 +87,7 @@ async function getPolicy(
   options: ApiOptions & { output: OutputFormat },
   terminal: Terminal,
 ): Promise<void> {
-  const { kind, name } = parseId(text);
+  const { kind, name } = parsePolicyId(text);
   const { body } = await fetchPolicy(options, kind, name);
   const document = unwrap(body);
   printResult(terminal, options.output, document, () => renderResult('yaml', document, () => ''));
@@ -118,7 +120,7 @@ async function listPolicies(options: ApiOptions & { output: OutputFormat }, term
 }
 
 async function deletePolicy(text: string, options: ApplyOptions, terminal: Terminal): Promise<void> {
-  const { kind, name } = parseId(text);
+  const { kind, name } = parsePolicyId(text);
   const startedAt = performance.now();
   const { status, body } = await callApi(
     options,
@@ -129,25 +131,18 @@ async function deletePolicy(text: string, options: ApplyOptions, terminal: Termi
       accept: [404],
     },
   );
-  if (status === 404) throw missing(kind, name);
+  if (status === 404) throw missingPolicy(kind, name);
   const applied = readPolicyAnswer(body);
   const took = performance.now() - startedAt;
   printResult(terminal, options.output, { id: `${kind}/${name}`, ...applied }, () =>
-    sentence(`${kind}/${name}`, 'deleted', applied, took, terminal),
+    policySentence(`${kind}/${name}`, 'deleted', applied, took, terminal),
   );
 }
 
 async function fetchPolicy(options: ApiOptions, kind: PolicyKind, name: string): Promise<{ body: unknown }> {
   const answer = await callApi(options, 'GET', `/v1/policies/${kind}/${encodeURIComponent(name)}`, { accept: [404] });
-  if (answer.status === 404) throw missing(kind, name);
+  if (answer.status === 404) throw missingPolicy(kind, name);
   return answer;
-}
-
-function missing(kind: PolicyKind, name: string): CommandFailure {
-  return new CommandFailure(`there is no ${kind}/${name}`, {
-    exitCode: EXIT.problemFound,
-    next: 'outrigger policy list',
-  });
 }
 
 function ifMatch(revision: number | undefined): Readonly<Record<string, string>> {
@@ -156,40 +151,6 @@ function ifMatch(revision: number | undefined): Readonly<Record<string, string>>
 
 function pathOf(document: PolicyDocument): string {
   return `/v1/policies/${document.kind}/${encodeURIComponent(document.metadata.name)}`;
-}
-
-/** `ServicePolicy/payments applied: version 7, 7 of 7 agents acknowledged in 43 ms` */
-function sentence(
-  id: string,
-  verb: string,
-  { version, agents }: PolicyAnswer,
-  tookMs: number,
-  terminal: Terminal,
-): string {
-  const share = `${agents.applied} of ${agents.wanted} agents acknowledged in ${Math.round(tookMs)} ms`;
-  const isComplete = agents.applied === agents.wanted && agents.rejected === 0;
-  const rest =
-    agents.rejected > 0
-      ? `\n${agents.rejected} rejected it and keep their former policy; the reasons: outrigger status -o wide`
-      : isComplete
-        ? ''
-        : '\nthe others have not answered yet: outrigger status --watch';
-  const who = agents.wanted === 0 ? 'no agent is connected' : share;
-  return `${paint(terminal, isComplete ? 'green' : 'yellow', `${id} ${verb}`)}: version ${version}, ${who}${rest}\n`;
-}
-
-function parseId(text: string): { kind: PolicyKind; name: string } {
-  const slash = text.indexOf('/');
-  const [word, name] = slash < 0 ? [text, ''] : [text.slice(0, slash), text.slice(slash + 1)];
-  const kind = POLICY_KINDS.find((known) => known.toLowerCase() === word.toLowerCase());
-  if (kind !== undefined && name !== '') return { kind, name };
-  const guess = nearest(word, POLICY_KINDS);
-  const why = kind !== undefined ? 'the name is missing' : `'${word}' is not a kind of policy`;
-  throw new CommandFailure(`${why}; write KIND/NAME, for example ServicePolicy/payments`, {
-    exitCode: EXIT.usage,
-    next:
-      guess === null ? `kinds: ${POLICY_KINDS.join(', ')}` : `did you mean ${guess}/${name === '' ? 'NAME' : name}?`,
-  });
 }
 
 function wholeNumber(text: string): number {

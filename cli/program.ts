@@ -3,16 +3,25 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addAgentCommand } from './agent.ts';
+import { addBreakCommand } from './break.ts';
+import { addCheckCommand } from './check.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addConfigCommand } from './config-dump.ts';
 import { addControlPlaneCommand } from './control-plane.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEndpointsCommand } from './endpoints.ts';
+import { addExplainCommand } from './explain.ts';
+import { addOverruleCommands } from './overrule.ts';
 import { addPolicyCommand } from './policy.ts';
 import { addRegistryCommand } from './registry.ts';
 import { addRunCommand } from './run.ts';
 import { addSchemaCommand } from './schema.ts';
+import { addStatCommands } from './stat.ts';
 import { addStatusCommand } from './status.ts';
 import { addStoreCommand } from './store.ts';
+import { addTapCommand } from './tap.ts';
 import { EXIT, explainFailure, type Terminal } from './terminal.ts';
+import { addWhyCommand } from './why.ts';
 
 const EXIT_CODES = 'Exit codes: 0 ok, 1 a problem was found, 2 usage or configuration.';
 
@@ -28,15 +37,24 @@ export function buildProgram(terminal: Terminal): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) });
   addDemoCommand(program, terminal);
+  addBreakCommand(program, terminal);
   addAgentCommand(program, terminal);
   addRunCommand(program, terminal);
   addControlPlaneCommand(program, terminal);
   addRegistryCommand(program, terminal);
+  addCheckCommand(program, terminal);
   addStatusCommand(program, terminal);
+  addStatCommands(program, terminal);
+  addTapCommand(program, terminal);
   addEndpointsCommand(program, terminal);
+  addOverruleCommands(program, terminal);
+  addExplainCommand(program, terminal);
+  addWhyCommand(program, terminal);
   addPolicyCommand(program, terminal);
   addStoreCommand(program, terminal);
+  addConfigCommand(program, terminal);
   addSchemaCommand(program, terminal);
+  addCompletionCommand(program, terminal);
   return program;
 }
 

@@ -132,6 +132,8 @@ export interface EdgeReport {
   readonly retries: number;
   readonly inFlight: number;
   readonly p50Ms: number | null;
+  /** Absent from agents of before it was measured. */
+  readonly p95Ms?: number | null;
   readonly p99Ms: number | null;
 }
 

@@ -165,6 +165,7 @@ export class EdgeCounters implements Edge {
       retries: this.#retried,
       inFlight: this.#inFlight,
       p50Ms: this.latency.quantile(0.5),
+      p95Ms: this.latency.quantile(0.95),
       p99Ms: this.latency.quantile(0.99),
     };
   }

@@ -17,6 +17,7 @@ import { CommandFailure, EXIT, type Terminal } from '../terminal.ts';
 import { FleetObserver } from './observer.ts';
 import { findFreePorts } from './ports.ts';
 import { setFault, startProcesses, untilControlPlaneReady, untilMeshReady } from './processes.ts';
+import { noteRunningDemo, whatToTry } from './running.ts';
 import { renderFrame, renderLine } from './screen.ts';
 import { type Break, buildScript, initialPolicies, type PolicyInput, type Step } from './script.ts';
 import { buildTopology, controlPlaneUrl, INSTANCE_COUNT, PORT_COUNT, type Topology } from './topology.ts';
@@ -49,6 +50,7 @@ export async function runDemo(settings: DemoSettings, terminal: Terminal): Promi
   const ending = new AbortController();
   await compileOnce();
   const processes = startProcesses(topology, folder);
+  const forget = noteRunningDemo(topology);
   const interrupted = firstSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], ending.signal);
   interrupted.catch(() => {}); // rejects only because the demo ended by itself
   try {
@@ -63,6 +65,7 @@ export async function runDemo(settings: DemoSettings, terminal: Terminal): Promi
     if (end !== undefined && settings.isOnce) terminal.exitCode = EXIT.problemFound;
   } finally {
     ending.abort();
+    forget();
     await processes.stop();
     rmSync(folder, { recursive: true, force: true });
   }
@@ -120,6 +123,7 @@ class Demo {
     this.#readyAt = systemClock.now();
     this.#readyMs = this.#readyAt - startedAt;
     this.#say(`mesh ready in ${(this.#readyMs / 1000).toFixed(1)} s   dashboard ${controlPlaneUrl(this.#topology)}`);
+    for (const line of whatToTry(this.#topology)) this.#say(line);
     this.#traffic.start();
     const looking = this.#keepLooking();
     const drawing = this.#keepDrawing();

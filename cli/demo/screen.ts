@@ -40,7 +40,7 @@ export function renderFrame(frame: Frame, look: Look): string {
     formatTable(ENDPOINT_COLUMNS, endpoints, look),
     ...frame.news.slice(-SHOWN_NEWS).map((line) => paint(look, 'dim', line)),
     '',
-    `break something yourself: curl -X POST ${frame.faultUrl}/payments-2/slow   (ok 500 slow blackhole reset crash)   Ctrl-C ends everything`,
+    'in another window: npx outrigger break payments-2 slow   (500 blackhole reset crash ok)   Ctrl-C ends everything',
   ];
   // A wrapped line would break the redraw.
   return cutLines(lines.join('\n'), look.columns);

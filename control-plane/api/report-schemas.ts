@@ -66,9 +66,10 @@ const edge = record(
     retries: count,
     inFlight: count,
     p50Ms: measure,
+    p95Ms: measure,
     p99Ms: measure,
   },
-  ['failures'],
+  ['failures', 'p95Ms'],
 );
 
 const event = record({

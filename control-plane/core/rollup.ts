@@ -102,6 +102,7 @@ function edgeView(member: Member, edge: Member['report']['edges'][number], now: 
     retriesPerSecond: rates.retries,
     inFlight: edge.inFlight,
     p50Ms: edge.p50Ms,
+    p95Ms: edge.p95Ms ?? null,
     p99Ms: edge.p99Ms,
   };
 }

@@ -48,6 +48,7 @@ export interface EdgeView {
   readonly retriesPerSecond: number;
   readonly inFlight: number;
   readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
   readonly p99Ms: number | null;
 }
 
