@@ -74,8 +74,10 @@ class ConsulStore implements Store {
   #known: Known = NOTHING;
   /** Counts announcements: a read during which there was one may be older than what it announced. */
   #announcements = 0;
-  /** Why the last read of the watch failed, or null. */
-  #failure: string | null = null;
+  /** Why Consul cannot be used, or null; while there is a reason, writes are refused at once. */
+  #failure: StoreError | null = null;
+  /** Ends the blocking query that is under way, so that it is asked anew. */
+  #poll = new AbortController();
   #watching: Promise<void> = Promise.resolve();
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -94,7 +96,7 @@ class ConsulStore implements Store {
 
   async list(): Promise<PolicySet> {
     // Reads go on without Consul: what is in force is known, and it is what the agents have.
-    if (this.#failure === null) await this.#refresh().catch((error: unknown) => this.#fail(error));
+    if (this.#failure === null) await this.#refresh().catch((error: unknown) => this.#failOutside(error));
     return setOf(this.#known);
   }
 
@@ -172,15 +174,19 @@ class ConsulStore implements Store {
   async close(): Promise<void> {
     this.#listeners.clear();
     this.#stop.abort();
-    // A write that is under way is finished, so that its caller gets an answer.
     await Promise.all([this.#watching, this.#writing]);
     this.#kv.close();
   }
 
   /** One write at a time: two of one replica could only make each other fail. */
   #inTurn<T>(write: () => Promise<T>): Promise<T> {
-    const turn = this.#writing.then(write);
-    this.#writing = turn.catch(() => undefined);
+    const turn = this.#writing.then(() => {
+      if (this.#failure !== null) throw new StoreError(this.#failure.kind, this.#failure.message);
+      return write();
+    });
+    this.#writing = turn.catch((error: unknown) => {
+      if (error instanceof StoreError && error.kind === 'unavailable') this.#failOutside(error);
+    });
     return turn;
   }
 
@@ -289,7 +295,9 @@ class ConsulStore implements Store {
       try {
         const before = this.#announcements;
         const blocking = index === null ? null : { index, waitMs: WAIT_MS };
-        const read: KvRead = await this.#kv.read(this.#layout.set, blocking, signal);
+        this.#poll = new AbortController();
+        const either = AbortSignal.any([signal, this.#poll.signal]);
+        const read: KvRead = await this.#kv.read(this.#layout.set, blocking, either);
         const known = await this.#complete(await this.#judged(read));
         const isCurrent = this.#take(known, before === this.#announcements);
         // An index that went backwards belongs to a restored Consul, one of 0 would never block (Consul's own rules).
@@ -368,12 +376,21 @@ class ConsulStore implements Store {
     return true;
   }
 
+  /** The watch may be waiting for an answer that never comes; it is what will notice that Consul is back. */
+  #failOutside(error: unknown): void {
+    this.#fail(error);
+    this.#poll.abort();
+  }
+
   #fail(error: unknown): void {
-    const text = error instanceof Error ? error.message : String(error);
+    const failure =
+      error instanceof StoreError ? error : new StoreError('unavailable', String(error), { cause: error });
     if (this.#failure === null) {
-      this.#options.onNotice(`${text}; version ${this.#known.version} stays in force and nothing can be written.`);
+      this.#options.onNotice(
+        `${failure.message}; version ${this.#known.version} stays in force and nothing can be written.`,
+      );
     }
-    this.#failure = text;
+    this.#failure = failure;
   }
 
   #recover(): void {

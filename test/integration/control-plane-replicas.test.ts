@@ -1,5 +1,6 @@
 // Three control planes over three Consul servers, with writers at all of them and agents at any of them, while the Consul leader
-// is killed, a control plane is killed, and another leader stands still: nothing acknowledged is lost and the agents converge.
+// is killed, a control plane is killed, another leader stands still, and one control plane is cut off from Consul: nothing
+// acknowledged is lost and the agents converge.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -15,6 +16,7 @@ import { type Ack, faultsOf, writeOnce } from '../support/acknowledged-writes.ts
 import { startConsulCluster } from '../support/consul-cluster.ts';
 import { ask } from '../support/control-plane-client.ts';
 import { type ControlPlaneProcess, startControlPlaneProcess } from '../support/control-plane-process.ts';
+import { startGate } from '../support/gate.ts';
 import { freePorts, temporaryFolder, until } from '../support/processes.ts';
 import { consulOrFail } from '../support/real-consul.ts';
 
@@ -72,10 +74,12 @@ async function keepWriting(urls: readonly string[], writer: number, acks: Ack[],
 t.test('three replicas on three servers', { timeout: 240_000 }, async (t) => {
   if (consulOrFail(t) === null) return;
   const cluster = await startConsulCluster(t, 3);
+  // The third control plane reaches its server through a wire that can be cut.
+  const gate = await startGate(t, cluster.servers[2]?.url ?? '');
   const ports = await freePorts(3);
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
   const start = (index: number): Promise<ControlPlaneProcess> => {
-    const consul = { url: cluster.servers[index]?.url };
+    const consul = { url: index === 2 ? gate.url : cluster.servers[index]?.url };
     return startControlPlaneProcess(t, { folder: temporaryFolder(t), store: { consul }, port: ports[index] ?? 0 });
   };
   const replicas = await Promise.all([0, 1, 2].map(start));
@@ -126,6 +130,14 @@ t.test('three replicas on three servers', { timeout: 240_000 }, async (t) => {
   await sleep(5_000);
   frozen.signal('SIGCONT');
   await goesOn('a leader stood still for 5 s and came back');
+
+  gate.cut();
+  await goesOn('the third control plane was cut off');
+  const alone = urls[2] ?? '';
+  const known = await ask(`${alone}/v1/policies`, 'GET');
+  t.equal(known.status, 200, 'it shows what it knows');
+  gate.heal();
+  await goesOn('it was let in again');
 
   stop.abort();
   await writing;
