@@ -2,16 +2,20 @@
 
 import type { AgentReport } from '#contract/frames.ts';
 import { RATE_WINDOW_MS } from '../counters.ts';
-import { endpointKey, type Fleet } from '../fleet.ts';
+import { endpointKey, type Fleet, type Member } from '../fleet.ts';
 import { type Blame, blameOf, book, type Sighting } from './accounts.ts';
-import type { SloBook } from './book.ts';
+import { BUDGET_LIMIT, type SloBook } from './book.ts';
 
 const NOTHING_FAILED: Blame = { answered: 'service', unanswered: 'service' };
+
+const SEEN_FOR_MS = 1_000;
 
 export class SloIntake {
   readonly #fleet: Fleet;
   readonly #book: SloBook;
   readonly #sinceEpochMs: number;
+  /** By service; as many as have budgets at most, in practice those that fail. */
+  readonly #seen = new Map<string, { readonly at: number; readonly all: readonly Sighting[] }>();
 
   /** @param sinceEpochMs  when this control plane began to count */
   constructor(fleet: Fleet, slos: SloBook, sinceEpochMs: number) {
@@ -37,25 +41,48 @@ export class SloIntake {
     }
   }
 
-  /** O(agents × endpoints of the service), for reports with failures only. */
+  /** What all agents saw of the service, summed at most once a second: in an outage every report has failures. */
   #blameOf(agentId: string, service: string, now: number): Blame {
-    const sightings: Sighting[] = [];
+    const known = this.#seen.get(service);
+    const seen =
+      known !== undefined && now - known.at < SEEN_FOR_MS ? known : { at: now, all: this.#sumUp(service, now) };
+    if (this.#seen.size < BUDGET_LIMIT || known !== undefined) this.#seen.set(service, seen);
+    const member = this.#fleet.get(agentId);
+    const own = member === null ? [] : sightingsOf(member, service, now);
+    const others = seen.all.map((all) => {
+      const { attempts, failures } = own.find(({ endpoint }) => endpoint === all.endpoint) ?? NOTHING_SEEN;
+      return {
+        endpoint: all.endpoint,
+        isOwn: false,
+        attempts: Math.max(0, all.attempts - attempts),
+        failures: Math.max(0, all.failures - failures),
+      };
+    });
+    return blameOf([...own, ...others]);
+  }
+
+  /** O(agents × endpoints of the service). */
+  #sumUp(service: string, now: number): Sighting[] {
+    const sums = new Map<string, Sighting>();
     for (const member of this.#fleet.members()) {
-      for (const { service: name, endpoints } of member.report.services) {
-        if (name !== service) continue;
-        for (const { id } of endpoints) {
-          const recent = member.endpoints.get(endpointKey(service, id))?.within(RATE_WINDOW_MS, now).counts;
-          if (recent === undefined || recent.requests === 0) continue;
-          const { requests, successes } = recent;
-          sightings.push({
-            endpoint: id,
-            isOwn: member.agentId === agentId,
-            attempts: requests,
-            failures: requests - successes,
-          });
-        }
+      for (const { endpoint, attempts, failures } of sightingsOf(member, service, now)) {
+        const sum = sums.get(endpoint) ?? NOTHING_SEEN;
+        const all = { attempts: sum.attempts + attempts, failures: sum.failures + failures };
+        sums.set(endpoint, { endpoint, isOwn: false, ...all });
       }
     }
-    return blameOf(sightings);
+    return [...sums.values()];
   }
+}
+
+const NOTHING_SEEN = { attempts: 0, failures: 0 };
+
+function sightingsOf(member: Member, service: string, now: number): Sighting[] {
+  const { endpoints = [] } = member.report.services.find((one) => one.service === service) ?? {};
+  return endpoints.flatMap(({ id }) => {
+    const recent = member.endpoints.get(endpointKey(service, id))?.within(RATE_WINDOW_MS, now).counts;
+    if (recent === undefined || recent.requests === 0) return [];
+    const { requests: attempts, successes } = recent;
+    return [{ endpoint: id, isOwn: true, attempts, failures: attempts - successes }];
+  });
 }

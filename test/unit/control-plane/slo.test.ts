@@ -1,7 +1,7 @@
 // Error budgets in virtual time: when an outage pages, what is left, what survives a restart.
 
 import t from 'tap';
-import { NO_ACCOUNTS } from '../../../control-plane/core/slo/accounts.ts';
+import { blameOf, NO_ACCOUNTS } from '../../../control-plane/core/slo/accounts.ts';
 import { type AlertChange, LEAST_BAD_EVENTS, SloBook } from '../../../control-plane/core/slo/book.ts';
 import { composedOf, inParallel, inSeries } from '../../../control-plane/core/slo/composed.ts';
 import { DAY_MS, EventRing } from '../../../control-plane/core/slo/ring.ts';
@@ -129,4 +129,24 @@ t.test('series and parallel', async (t) => {
   t.equal(path?.toFixed(7), (0.9999 * 0.999).toFixed(7));
   t.same(through, ['orders', 'payments']);
   t.same(composedOf('nobody', parts), { own: null, path: null, through: [] });
+});
+
+t.test('a failure is put down to the endpoints, the service or the path by what all callers saw', async (t) => {
+  const sees = (endpoint: string, isOwn: boolean, attempts: number, failures: number) => ({
+    endpoint,
+    isOwn,
+    attempts,
+    failures,
+  });
+  const instance = [sees('a', true, 10, 10), sees('b', true, 10, 0), sees('a', false, 10, 9), sees('b', false, 10, 0)];
+  t.same(blameOf(instance), { answered: 'instance', unanswered: 'instance' });
+  const service = [sees('a', true, 10, 10), sees('b', true, 10, 8)];
+  t.same(blameOf(service), { answered: 'service', unanswered: 'service' });
+  const path = [sees('a', true, 10, 10), sees('b', true, 10, 10), sees('a', false, 100, 0), sees('b', false, 100, 1)];
+  t.equal(blameOf(path).unanswered, 'path');
+  t.same(
+    blameOf([sees('a', true, 5, 5)]),
+    { answered: 'service', unanswered: 'service' },
+    'one endpoint is the service',
+  );
 });
