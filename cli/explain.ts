@@ -100,7 +100,7 @@ export function renderRequest(
       `${title.padEnd(9)} ${paint(terminal, null, text)}${at === null ? '' : `  ${paint(terminal, 'dim', at)}`}`,
     );
   };
-  say('allowed', permission.text, permission.at);
+  say('access', permission.text, permission.at);
   if (!permission.isAllowed) {
     say('answer', '403 denied, by the agent itself');
     return `${lines.join('\n')}\n`;

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const TOPS = ['contract', 'agent', 'control-plane', 'cli'];
+const TOPS = ['contract', 'agent', 'control-plane', 'cli', 'gateway'];
 
 interface SourceFile {
   readonly path: string;
@@ -54,7 +54,7 @@ function resolve(from: string, specifier: string): string | null {
 function roomOf(path: string): string {
   const parts = path.split('/');
   if (parts[0] === 'contract') return 'contract';
-  if (parts[0] === 'cli') return 'cli';
+  if (parts[0] === 'cli' || parts[0] === 'gateway') return parts[0];
   return parts.length > 2 ? `${parts[0]}/${parts[1]}` : path;
 }
 
@@ -84,12 +84,14 @@ const LAYERS: Readonly<Record<string, number>> = {
   'control-plane/control-plane.ts': 4,
   'control-plane/main.ts': 4,
   cli: 5,
+  // Another composition of the agent's parts, inside somebody's Fastify application.
+  gateway: 5,
 };
 
 /** The one home of each package (and the type-only or test-only homes that come with it). */
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
-  fastify: ['agent/admin', 'control-plane/api', 'control-plane/registry'],
-  '@fastify/http-proxy': ['control-plane/api'],
+  fastify: ['agent/admin', 'control-plane/api', 'control-plane/registry', 'gateway'],
+  '@fastify/http-proxy': ['control-plane/api', 'gateway'],
   '@fastify/rate-limit': ['control-plane/api'],
   '@fastify/static': ['control-plane/api'],
   '@fastify/swagger': ['control-plane/api'],
