@@ -10,9 +10,19 @@ import { decideRetry, isStaleConnection, type RetryDecision } from '../core/retr
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { Destination } from './destination.ts';
+import { firstValue } from './headers.ts';
 import type { Timeouts } from './timeouts.ts';
 
 const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/**
+ * What an answer says against repeating the request. An agent further in has done what could be done, and repeating here would
+ * multiply it; one that could not reach its own application is not asked again when there is nobody else to ask.
+ */
+export function forbidsRetry(fields: readonly string[], isAlone: boolean): 'told_not_to' | 'no_other_endpoint' | null {
+  if (firstValue(fields, 'x-outrigger-retry') !== null) return 'told_not_to';
+  return isAlone && firstValue(fields, 'x-outrigger-reason') !== null ? 'no_other_endpoint' : null;
+}
 
 export class Retries {
   /** Endpoints that failed this request, oldest first. */
@@ -100,6 +110,11 @@ export class Retries {
     const verdict = this.judge(outcome, policy, isReplayable);
     record.after = verdict.retry ? verdict.reason : verdict.why;
     if (!verdict.retry) return false;
+    // Whoever did not take a connection a moment ago is not asked twice when there is nobody else.
+    if (!outcome.isSent && outcome.kind !== 'overflow' && view.endpoints.length === 1) {
+      record.after = 'no_other_endpoint';
+      return false;
+    }
     const { now } = this.#timeouts;
     record.budget = view.stats.retryBudget.balance(now);
     if (!view.stats.retryBudget.tryWithdraw(now)) {

@@ -17,7 +17,7 @@ import type { ResponseHead } from './http1/response-head.ts';
 import { pickFor } from './picks.ts';
 import type { RequestBody } from './request-body.ts';
 import { REASON_OF_OUTCOME, SENTENCE_OF_OUTCOME } from './rescue.ts';
-import { Retries } from './retries.ts';
+import { forbidsRetry, Retries } from './retries.ts';
 import type { ProxyScope } from './scope.ts';
 import { HOP_MARGIN_MS, Timeouts } from './timeouts.ts';
 
@@ -283,11 +283,8 @@ export class UpstreamCall implements AttemptOwner {
       record.after = 'length_required';
       return true;
     }
-    // An agent further in has done what could be done; repeating here would multiply it.
-    if (firstValue(head.fields, 'x-outrigger-retry') !== null) {
-      record.after = 'told_not_to';
-      return false;
-    }
+    record.after = forbidsRetry(head.fields, this.#destination.view.endpoints.length === 1);
+    if (record.after !== null) return false;
     const outcome = attempt.outcome('response', this.#scope.clock.now());
     if (this.#besides(attempt) !== null)
       return this.retries.judge(outcome, this.#destination.policy, isReplayable).retry;

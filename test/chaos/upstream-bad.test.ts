@@ -147,6 +147,34 @@ t.test(
   },
 );
 
+t.test('U4 three times slower, one of five: below 5 % of the traffic in 5 s, and no healthy one is out', async (t) => {
+  const world = await startWorld(t, 5);
+  for (const instance of world.instances) await instance.behave({ delayMs: 40 });
+  const load = world.load(150);
+  await pause(1500);
+  const [slow] = world.instances;
+  if (slow === undefined) return;
+  const at = performance.now();
+  await slow.behave({ delayMs: 120 });
+  await pause(9000);
+  await load.stop();
+  const shares = [0, 1, 2, 3, 4].map((second) => {
+    const [from, to] = [at + second * 1000, at + (second + 1) * 1000];
+    return shareOf(
+      load.answers.filter(({ sentAt }) => sentAt >= from && sentAt < to),
+      slow.pid(),
+    );
+  });
+  const share = shareOf(load.since(at + 5000), slow.pid());
+  t.comment(`shares by second ${shares.map((one) => one.toFixed(3)).join(' ')}, then ${share.toFixed(4)}`);
+  t.ok(share < 0.05, `${share}`);
+  const innocent = world.events.filter(
+    ({ kind, endpoint }) => kind === 'ejection' && !endpoint?.endsWith(`:${slow.port}`),
+  );
+  t.same(innocent, []);
+  t.same(describeFailures(load.answers.filter(({ status }) => status !== 200)), '');
+});
+
 t.test('U16 a cold instance joins: slow start keeps the tail', async (t) => {
   const world = await startWorld(t, 4);
   for (const instance of world.instances) await instance.behave({ delayMs: 5 });

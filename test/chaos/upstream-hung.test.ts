@@ -98,5 +98,6 @@ t.test('U15 a full accept queue: the connect timeout, then another endpoint; no 
   );
   const slow = load.answers.filter(({ tookMs }) => tookMs > 900);
   t.comment(`${slow.length} of ${load.answers.length} requests paid the connect timeout`);
-  t.ok(slow.length <= 10, `${slow.length}`);
+  // Three failures put it out; until the first of them comes back, a second later, others may have gone there.
+  t.ok(slow.length <= 25, `${slow.length}`);
 });

@@ -115,7 +115,10 @@ t.test('a change that breaks requests reaches one agent and goes back by itself'
   const put = await ask(`${url}${PAYMENTS}?rollout=staged&soak=10s`, 'PUT', document('1ms'));
   t.match(put, { status: 200, body: { revision: 2, version: 2 } });
   await untilState(url, 'halted');
-  t.match((await rolloutAt(url))?.reason, /^100\.0 % of \d+ requests failed where it is in force, 0\.0 % elsewhere\.$/);
+  t.match(
+    (await rolloutAt(url))?.reason,
+    /^(?:[5-9]\d|100)\.\d % of \d+ requests failed where it is in force, 0\.0 % elsewhere\.$/,
+  );
   await until(() => fleet.having('2s') === AGENTS, 10_000);
   t.equal(fleet.touchedBy('1ms'), 1, `1 of ${AGENTS} agents had it`);
   const { body } = await ask(`${url}${PAYMENTS}`, 'GET');
@@ -161,7 +164,8 @@ t.test(
       () => `at ${fleet.having('3s')}`,
     );
     await until(() => fleet.having('3s') === AGENTS, 5_000);
-    const steps = [...seen].filter((count) => count > 1 && count < AGENTS);
+    // Who is in a tenth is a matter of hashes: of 40 agents it may be the first one alone.
+    const steps = [...seen].filter((count) => count > 0 && count < AGENTS);
     t.ok(
       steps.some((count) => count <= AGENTS / 3),
       `a small share had it in between: ${[...seen]}`,

@@ -19,6 +19,7 @@ export type AfterAttempt =
   | 'budget_exhausted'
   | 'told_not_to'
   | 'length_required'
+  | 'no_other_endpoint'
   | 'waits_for_other';
 
 /** One attempt and the pick that led to it. */

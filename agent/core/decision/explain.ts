@@ -173,6 +173,7 @@ const AFTER_TEXT: Readonly<Record<AfterAttempt, string>> = {
   waits_for_other: 'another copy of the request was still under way',
   budget_exhausted: 'a retry was wanted, and the retry budget was spent',
   told_not_to: 'an agent further in said that it should not be repeated',
+  no_other_endpoint: 'no connection, and there is no other endpoint to ask',
   length_required: 'the endpoint wants a Content-Length and is asked again with one',
   stale_connection: 'a kept connection had been closed; a fresh one is used',
   connect_failure: 'no connection: another endpoint is asked',
