@@ -40,7 +40,7 @@ t.test('U1 U10 a refused connection is tried elsewhere, even for a POST with a b
 
 t.test('U17 with every endpoint down the caller gets 503 at once, and sweeps are asked for', async (t) => {
   const rig = await startRig(t, { a: [await deadPort()] });
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < 5; round += 1) {
     const text = await exchangeRaw(t, rig.port, ask());
     t.match(text, /^HTTP\/1.1 503 [\s\S]*x-outrigger-reason: upstream_connect_failure\r\nretry-after: 1\r\n/);
   }
