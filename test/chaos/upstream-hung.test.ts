@@ -35,7 +35,9 @@ t.test('U3 a hang: no GET fails, POSTs only those in flight and three more, out 
   const sentBefore = failed.filter(({ sentAt }) => sentAt < ejected.at);
   t.comment(`${failed.length} POSTs failed, ${inFlight} requests in flight at the freeze`);
   t.equal(sentBefore.length, failed.length, 'none after the ejection');
-  t.ok(failed.length <= inFlight + 3 + 2, describeFailures(failed));
+  // Three by the row. Every eighth pick tries a penalised endpoint, though, and some of those are POSTs: up to five more until the
+  // third timeout, a second after it was sent.
+  t.ok(failed.length <= inFlight + 3 + 5, describeFailures(failed));
   t.equal(load.answers.filter(({ kind }) => kind === 'mixed').length, 0);
 });
 
