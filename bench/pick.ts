@@ -58,7 +58,7 @@ function measurePick(policy: BalancerPolicy, isWeighted: boolean): { ns: number;
   const picks = (): void => {
     for (let pick = 0; pick < count; pick++) {
       const hash = isHashing ? mix32(pick) >>> 2 : NO_HASH;
-      trace.begin(view.held, view, pick, 1000, hash, NOTHING);
+      trace.begin(view.held, view, pick, 1000, hash, NOTHING, true);
       draws.reseed(pick);
       const picked = pickEndpoint(view, 1000, draws.next, NOTHING, hash, trace);
       if (picked !== null) found++;

@@ -27,6 +27,7 @@ export const NO_HASH = -1;
  * @param tried  endpoints of the earlier attempts of this request, oldest first
  * @param hash   32-bit hash of the request's key, or NO_HASH
  * @param trace  made just before; what the pick looks at is noted there
+ * @param isRepeatable  whether the request may be sent again should this attempt fail: one that may not tries nothing out
  * @returns      null only when the service has no endpoint at all
  */
 export function pickEndpoint(
@@ -36,6 +37,7 @@ export function pickEndpoint(
   tried: readonly EndpointView[],
   hash = NO_HASH,
   trace: PickTrace | null = null,
+  isRepeatable = true,
 ): EndpointView | null {
   view.stats.picks++;
   if (view.probing.length > 0 && tried.length === 0) {
@@ -55,7 +57,7 @@ export function pickEndpoint(
   switch (view.policy.loadBalancer.policy) {
     case 'peakEwma':
     case 'leastRequest':
-      return pickLeastLoaded(view, group, avoided, now, random, trace);
+      return pickLeastLoaded(view, group, avoided, now, random, trace, isRepeatable);
     case 'roundRobin':
       return pickRoundRobin(view, group, avoided);
     case 'ringHash':

@@ -5,6 +5,7 @@ import type { PickTrace } from '../core/decision/pick-trace.ts';
 import { pickEndpoint } from '../core/pick.ts';
 import type { EndpointView } from '../core/snapshot.ts';
 import type { Destination } from './destination.ts';
+import type { Retries } from './retries.ts';
 import type { ProxyScope } from './scope.ts';
 
 /**
@@ -15,18 +16,20 @@ import type { ProxyScope } from './scope.ts';
  */
 export function pickFor(
   { decisions, random, draws }: ProxyScope,
-  { view, hash }: Destination,
+  { view, hash, policy }: Destination,
+  retries: Retries,
   trace: PickTrace,
   tried: readonly EndpointView[],
   again: EndpointView | null,
   now: number,
 ): EndpointView | null {
   const seed = drawSeed(random);
-  trace.begin(decisions.hold(view), view, seed, now, hash, tried);
+  const isRepeatable = retries.mayRepeat(policy);
+  trace.begin(decisions.hold(view), view, seed, now, hash, tried, isRepeatable);
   if (again !== null) {
     trace.way = 'again';
     return again;
   }
   draws.reseed(seed);
-  return pickEndpoint(view, now, draws.next, tried, hash, trace);
+  return pickEndpoint(view, now, draws.next, tried, hash, trace, isRepeatable);
 }

@@ -75,10 +75,14 @@ export class Retries {
     return true;
   }
 
+  /** Whether the request may be sent again after something of it was sent. */
+  mayRepeat({ retries }: EffectivePolicy): boolean {
+    return this.#hasIdempotencyKey || retries.methods.includes(this.#method);
+  }
+
   /** Whether the request may be sent a second time while the first is under way. */
   mayHedge({ policy }: Destination): boolean {
-    const isIdempotent = this.#hasIdempotencyKey || policy.retries.methods.includes(this.#method);
-    return policy.retries.hedging.isEnabled && isIdempotent && !this.#hasHedged;
+    return policy.retries.hedging.isEnabled && this.mayRepeat(policy) && !this.#hasHedged;
   }
 
   /** Whether the budget pays for the second copy; if so it is noted. */

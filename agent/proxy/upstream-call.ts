@@ -93,7 +93,7 @@ export class UpstreamCall implements AttemptOwner {
     const { view } = this.#destination;
     const { pools, route } = this.#scope;
     const record = this.#record.beginAttempt(false, waitedMs);
-    const endpoint = pickFor(this.#scope, this.#destination, record, this.retries.tried, again, now);
+    const endpoint = pickFor(this.#scope, this.#destination, this.retries, record, this.retries.tried, again, now);
     if (endpoint === null) {
       this.#record.dropAttempt();
       this.#owner.onCallFailed('no_healthy_upstream', explainEmpty(view));
@@ -214,7 +214,7 @@ export class UpstreamCall implements AttemptOwner {
     const now = this.#scope.clock.now();
     const record = this.#record.beginAttempt(true, 0);
     const tried = [...this.retries.tried, slow.endpoint];
-    const endpoint = pickFor(this.#scope, this.#destination, record, tried, null, now);
+    const endpoint = pickFor(this.#scope, this.#destination, this.retries, record, tried, null, now);
     const isElsewhere = endpoint !== null && endpoint.stats !== slow.endpoint.stats;
     if (!isElsewhere || !this.retries.paysForHedge(this.#destination)) {
       this.#record.dropAttempt();

@@ -23,8 +23,7 @@ t.test('U3 a hang: no GET fails, POSTs only those in flight and three more, out 
   t.comment(
     `frozen, first hung ${(hungAt - at).toFixed(0)} ms later, out ${(ejected.at - hungAt).toFixed(0)} ms after that: ${ejected.text}`,
   );
-  // The bound is 3.5 s; half a second for the machine.
-  t.ok(ejected.at - hungAt < 4000, `${ejected.at - hungAt}`);
+  t.ok(ejected.at - hungAt < 3500, `${ejected.at - hungAt}`);
   await pause(1500);
   first.signal('SIGCONT');
   await load.stop();
@@ -35,9 +34,7 @@ t.test('U3 a hang: no GET fails, POSTs only those in flight and three more, out 
   const sentBefore = failed.filter(({ sentAt }) => sentAt < ejected.at);
   t.comment(`${failed.length} POSTs failed, ${inFlight} requests in flight at the freeze`);
   t.equal(sentBefore.length, failed.length, 'none after the ejection');
-  // Three by the row. Every eighth pick tries a penalised endpoint, though, and some of those are POSTs: up to five more until the
-  // third timeout, a second after it was sent.
-  t.ok(failed.length <= inFlight + 3 + 5, describeFailures(failed));
+  t.ok(failed.length <= inFlight + 3, describeFailures(failed));
   t.equal(load.answers.filter(({ kind }) => kind === 'mixed').length, 0);
 });
 
@@ -72,8 +69,8 @@ t.test('U7 flapping: GETs never fail, and each time out lasts longer', async (t)
   );
   t.ok(times.length >= 2, `${times.length} ejections`);
   t.ok((times.at(-1) ?? 0) > (times[0] ?? 0), 'the time out grows');
-  // Probes are requests too; a POST that is one is lost when it fails.
-  t.ok(failuresOf(load.answers, 'POST').length <= flaps * (3 + 2) + times.length);
+  // Probes are requests too; a POST that is one is lost when it fails. Three more as in U3, of the first freeze.
+  t.ok(failuresOf(load.answers, 'POST').length <= 3 + times.length);
 });
 
 t.test('U15 a full accept queue: the connect timeout, then another endpoint; no GET fails', async (t) => {

@@ -73,9 +73,9 @@ t.test(`replay(record) is the recorded endpoint for ${REQUESTS} requests`, async
     const hash = random() < 0.5 ? NO_HASH : mix32(request) >>> 0;
     if (hash !== NO_HASH) hashed++;
     const trace = new PickTrace();
-    trace.begin({ view }, view, drawSeed(random), now, hash, tried);
+    trace.begin({ view }, view, drawSeed(random), now, hash, tried, request % 3 !== 0);
     draws.reseed(trace.seed);
-    const picked = pickEndpoint(view, now, draws.next, tried, hash, trace);
+    const picked = pickEndpoint(view, now, draws.next, tried, hash, trace, trace.isRepeatable);
     recorded.push({ trace, picked });
     ways.set(trace.way, (ways.get(trace.way) ?? 0) + 1);
     if (picked === null) continue;
@@ -116,17 +116,17 @@ t.test('a replay with another measurement comes out otherwise, so the record is 
   const two = createServiceView(plan, endpoints, createServiceStats('svc'));
   const draws = new Draws();
   const trace = new PickTrace();
-  trace.begin({ view: two }, two, 1, 0, NO_HASH, []);
+  trace.begin({ view: two }, two, 1, 0, NO_HASH, [], true);
   draws.reseed(1);
   const picked = pickEndpoint(two, 0, draws.next, [], NO_HASH, trace);
   t.equal(replayPick(trace, picked), picked);
   const turned = new PickTrace();
-  turned.begin({ view: two }, two, 1, 0, NO_HASH, []);
+  turned.begin({ view: two }, two, 1, 0, NO_HASH, [], true);
   for (const { endpoint, load } of trace.samples()) {
     endpoint.stats.inFlight = endpoint === picked ? 50 : 0;
     turned.note(endpoint, Float64Array.of(load));
   }
   t.not(replayPick(turned, picked), picked);
-  turned.begin({ view: null }, two, 1, 0, NO_HASH, []);
+  turned.begin({ view: null }, two, 1, 0, NO_HASH, [], true);
   t.equal(replayPick(turned, picked), undefined, 'a view that is gone');
 });

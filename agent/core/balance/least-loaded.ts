@@ -12,7 +12,11 @@ import { drawByWeight } from './draw.ts';
  */
 const CLEARLY_CHEAPER = 0.8;
 
-/** Every eighth pick gives a penalised endpoint that was drawn its chance: with two choices a quarter of its even share. */
+/**
+ * Every eighth pick gives a penalised endpoint that was drawn its chance: with two choices a quarter of its even share. Not
+ * with a request that may not be repeated, for which the caller would pay; a service that gets no others waits for the
+ * penalty to decay.
+ */
 const TRY_EVERY = 8;
 
 /**
@@ -27,6 +31,7 @@ const TRY_EVERY = 8;
  *
  * @param now     monotonic ms
  * @param random  drawn exactly `choiceCount` times
+ * @param isRepeatable  whether the request may be sent again should this attempt fail
  * @returns       null only when every pickable endpoint was tried
  * @see Mitzenmacher, The Power of Two Choices (IEEE TPDS 12(10), 2001); Finagle P2C and PeakEwma
  */
@@ -37,12 +42,13 @@ export function pickLeastLoaded(
   now: number,
   random: Random,
   trace: PickTrace | null = null,
+  isRepeatable = true,
 ): EndpointView | null {
   const { policy, choiceCount } = view.policy.loadBalancer;
   const isByLatency = policy === 'peakEwma';
   const margin = isByLatency ? CLEARLY_CHEAPER : 1;
   // A retry is to succeed: it tries nothing out.
-  const isTryingOut = isByLatency && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
+  const isTryingOut = isByLatency && isRepeatable && tried.length === 0 && view.stats.picks % TRY_EVERY === 0;
   const { scratch } = view.stats;
   let bestAt = -1;
   let best: EndpointView | null = null;

@@ -3,6 +3,7 @@
 
 import type { EndpointView, ServiceView } from '../snapshot.ts';
 import {
+  ACTS_ONCE,
   FEW_SAMPLES,
   FIRST_SAMPLE,
   HASH,
@@ -60,6 +61,7 @@ export class PickTrace {
     now: number,
     hash: number,
     tried: readonly EndpointView[],
+    isRepeatable: boolean,
   ): void {
     const { numbers, at, refs, refAt } = this.place;
     refs[refAt + HELD] = held;
@@ -73,6 +75,7 @@ export class PickTrace {
     numbers[at + ROUND_ROBIN_AT] = view.cursor.at;
     numbers[at + SERVICE_IN_FLIGHT] = view.stats.inFlight;
     numbers[at + SAMPLES] = 0;
+    numbers[at + ACTS_ONCE] = isRepeatable ? 0 : 1;
     this.#furtherSamples = null;
   }
 
@@ -136,6 +139,10 @@ export class PickTrace {
 
   get hash(): number {
     return this.number(HASH);
+  }
+
+  get isRepeatable(): boolean {
+    return this.number(ACTS_ONCE) === 0;
   }
 
   /** ServiceStats before the pick. */

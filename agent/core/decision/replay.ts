@@ -29,6 +29,8 @@ export function replayPick(trace: PickTrace, chosen: EndpointView | null): Endpo
     draws.next,
     trace.tried.map(asOf),
     trace.hash,
+    null,
+    trace.isRepeatable,
   );
   return again === null ? null : (view.endpoints.find(({ endpoint }) => endpoint === again.endpoint) ?? null);
 }

@@ -97,6 +97,8 @@ export const IS_HEDGE = 24;
 /** Lengths of the two texts, in the numbers. */
 export const TARGET_LENGTH = 25;
 export const ID_LENGTH = 26;
+/** Of the attempt again: 1 when the request may act only once. */
+export const ACTS_ONCE = 27;
 /** The first FEW_SAMPLES samples, SAMPLE_WIDTH numbers each: load, inFlight, ewmaMs, ewmaAt, penaltyMs, penaltyAt. */
 export const FIRST_SAMPLE = 28;
 export const FEW_SAMPLES = 2;

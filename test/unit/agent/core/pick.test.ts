@@ -1,7 +1,7 @@
 import t from 'tap';
 import { cost, isWorthATry, recordAtLeast, recordFailure, recordLatency } from '../../../../agent/core/ewma.ts';
 import { beginAttempt, endAttempt } from '../../../../agent/core/outlier/record.ts';
-import { pickEndpoint } from '../../../../agent/core/pick.ts';
+import { NO_HASH, pickEndpoint } from '../../../../agent/core/pick.ts';
 import type { EndpointView, ServiceView } from '../../../../agent/core/snapshot.ts';
 import { createEndpointStats } from '../../../../agent/core/stats.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
@@ -184,6 +184,9 @@ t.test('pickEndpoint()', async (t) => {
       recordFailure(at(views, 0).stats, 1, 0, 0);
       const view = viewOf(views);
       t.equal(countPicks(picks(view, 800))['1'], 100);
+      const random = seededRandom(7);
+      const once = Array.from({ length: 800 }, () => pickEndpoint(view, 0, random, [], NO_HASH, null, false));
+      t.equal(countPicks(once)['1'], undefined, 'with no request that may not be repeated');
       for (let success = 0; success < 14; success++) recordLatency(at(views, 0).stats, 5, 0);
       t.ok((countPicks(picks(view, 800))['1'] ?? 0) > 300);
       recordFailure(at(views, 0).stats, 1, 60_000, 0);
