@@ -11,7 +11,7 @@ COPY cli cli
 COPY contract contract
 COPY control-plane control-plane
 COPY examples/services examples/services
-COPY scripts/build.mjs scripts/build.mjs
+COPY scripts/build.mjs scripts/build-dashboard.mjs scripts/
 RUN node scripts/build.mjs
 RUN npm ci --omit=dev --omit=optional --ignore-scripts
 

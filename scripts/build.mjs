@@ -1,6 +1,6 @@
 // Compiles the sources to dist/ for images without TypeScript. In a checkout nothing needs this: Node runs the sources.
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -12,11 +12,7 @@ execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', 
 const { name, version, type } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
 const manifest = { name, version, private: true, type, imports: { '#contract/*.ts': './contract/*.js' } };
 writeFileSync(`${root}dist/package.json`, `${JSON.stringify(manifest, null, 2)}\n`);
-// The dashboard is served as it is.
-const page = 'control-plane/dashboard';
-if (existsSync(`${root}${page}`)) {
-  cpSync(`${root}${page}`, `${root}dist/${page}`, {
-    recursive: true,
-    filter: (path) => !/\.tsx?$|node_modules/.test(path),
-  });
-}
+// The page is built by its own script and served as it is.
+execFileSync(process.execPath, [`${root}scripts/build-dashboard.mjs`], { stdio: 'inherit' });
+const page = 'control-plane/dashboard/dist';
+cpSync(`${root}${page}`, `${root}dist/${page}`, { recursive: true });

@@ -19,7 +19,7 @@ function sourceFiles(): SourceFile[] {
   return TOPS.flatMap((top) =>
     readdirSync(join(ROOT, top), { recursive: true, encoding: 'utf8' })
       .map((name) => `${top}/${name.split(sep).join('/')}`)
-      .filter((path) => path.endsWith('.ts') && !path.includes('/web/') && !path.includes('node_modules'))
+      .filter((path) => /\.tsx?$/.test(path) && !path.includes('node_modules'))
       .map((path) => {
         const text = readFileSync(join(ROOT, path), 'utf8');
         return { path, text, imports: importsOf(text) };
@@ -74,6 +74,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   'agent/sync': 3,
   'agent/admin': 3,
   'control-plane/api': 3,
+  'control-plane/dashboard': 3,
   'control-plane/push': 3,
   'control-plane/registry': 3,
   'agent/state-file.ts': 2,
@@ -102,6 +103,9 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   re2js: ['contract'],
   yaml: ['cli', 'agent/config.ts', 'control-plane/config.ts', 'contract'],
   commander: ['cli'],
+  preact: ['control-plane/dashboard'],
+  '@preact/signals': ['control-plane/dashboard'],
+  uplot: ['control-plane/dashboard'],
   'close-with-grace': ['agent/main.ts', 'control-plane/main.ts', 'cli'],
 };
 

@@ -66,16 +66,23 @@ async function shows(page: Page, part: string, text: string): Promise<void> {
   await page.locator(part).getByText(text, { exact: false }).first().waitFor({ timeout: 5_000 });
 }
 
+/** By link, as a bookmark would; waits for the part. */
+async function go(page: Page, hash: string, part: string): Promise<void> {
+  await page.evaluate(`location.hash = ${JSON.stringify(hash)}`);
+  await page.locator(part).first().waitFor({ timeout: 5_000 });
+}
+
 if (isThere) {
   t.test('services appear, an ejection is told in its sentence, recovery takes it back', async (t) => {
     const { url } = await startControlPlane(t);
     const { page, complaints } = await openPage(t, url);
-    await shows(page, '#services', 'No agent has reported yet.');
+    await shows(page, '#main', 'No agent has reported yet.');
     const send = (body: AgentReport) => ask(`${url}/v1/agents/orders-1/reports`, 'POST', body);
     await send(report(1, [endpoint('payments-1'), endpoint('payments-3')]));
     await shows(page, '#services', '2 serving');
-    await shows(page, '#agents', 'orders-1');
+    await go(page, '#/endpoints', '#endpoints');
     t.equal(await page.locator('#endpoints').getByText('payments-3', { exact: true }).count(), 1, 'by its short name');
+    await go(page, '#/timeline', '#main');
     const event = { kind: 'ejection', service: 'payments', endpoint: 'payments-3', reason: 'consecutive_5xx' } as const;
     const out = { state: 'ejected', reason: SENTENCE, ejectedUntilEpochMs: Date.now() + 5_000, failures: 5 } as const;
     await send(
@@ -84,15 +91,17 @@ if (isThere) {
       }),
     );
     await shows(page, '#timeline', SENTENCE);
-    await shows(page, '#services', '1 ejected');
-    t.match(await page.locator('tr.row-bad').innerText(), /payments-3[\s\S]*ejected[\s\S]*5 consecutive 5xx/);
     await page.locator('#filter').fill('no such thing');
-    await shows(page, '#timeline', 'Nothing has happened yet.');
+    await shows(page, '#main', 'Nothing of this kind has happened yet.');
     await page.locator('#filter').press('Escape');
     await shows(page, '#timeline', SENTENCE);
+    await go(page, '#/endpoints', '#endpoints');
+    t.match(await page.locator('tr.row-bad').innerText(), /payments-3[\s\S]*ejected[\s\S]*5 consecutive 5xx/);
+    await go(page, '#/mesh', '#services');
+    await shows(page, '#services', '1 ejected');
     await send(report(3, [endpoint('payments-1'), endpoint('payments-3')]));
     await shows(page, '#services', '2 serving');
-    t.equal(await page.locator('tr.row-bad').count(), 0);
+    t.equal(await page.locator('[data-node=payments] .badge').count(), 0);
     t.same(complaints, [], 'no violation of the content security policy and no error');
   });
 
@@ -121,9 +130,18 @@ if (isThere) {
     });
     t.equal((await ask(`${url}/v1/agents/orders-1/reports`, 'POST', body)).status, 204);
     const { page, complaints } = await openPage(t, url);
-    for (const part of ['#services', '#endpoints', '#agents', '#timeline']) await shows(page, part, HOSTILE);
-    t.equal(await page.locator('img').count(), 0, 'nothing became an element');
-    t.equal(await page.title(), 'Outrigger');
+    for (const [hash, part] of [
+      ['#/mesh', '#services'],
+      ['#/endpoints', '#endpoints'],
+      ['#/timeline', '#timeline'],
+      ['#/policies', '#agents'],
+      [`#/service/${encodeURIComponent(HOSTILE)}`, 'h1'],
+    ] as const) {
+      await go(page, hash, part);
+      await shows(page, part, HOSTILE);
+      t.equal(await page.locator('main img').count(), 0, `nothing became an element on ${hash}`);
+      t.not(await page.title(), '1');
+    }
     t.same(complaints, []);
   });
 
@@ -135,12 +153,12 @@ if (isThere) {
     await page.locator('#token').fill('not the token at all');
     await page.locator('#sign-in button').click();
     await shows(page, '#sign-in-error', 'That token is not known.');
-    t.equal(await page.locator('#main').isVisible(), false);
+    t.equal(await page.locator('#totals').count(), 0);
     await page.locator('#token').fill(VIEWER);
     await page.locator('#sign-in button').click();
-    await shows(page, '#services', 'No agent has reported yet.');
-    t.equal(await page.locator('#sign-in').isVisible(), false);
-    t.equal(await page.locator('#link').innerText(), 'live');
+    await shows(page, '#main', 'No agent has reported yet.');
+    t.equal(await page.locator('#sign-in').count(), 0);
+    t.equal(await page.locator('.age [role=status]').innerText(), 'live');
     t.same(
       complaints.filter((text) => !/status of 401/.test(text)),
       [],
@@ -155,7 +173,7 @@ if (isThere) {
     const { page } = await openPage(t, url);
     await shows(page, '#services', '1 serving');
     await stop();
-    await shows(page, 'header', 'connection lost');
+    await shows(page, '[data-banner=link]', 'The control plane does not answer.');
     await shows(page, '#services', '1 serving');
   });
 } else {
