@@ -121,18 +121,18 @@ function columnsAt(epochMs: number): readonly Column<EndpointRow>[] {
   return [
     { title: 'ENDPOINT', cell: ({ id }) => endpointName(id) },
     { title: 'ADDRESS', cell: ({ address }) => address },
-    { title: 'WEIGHT', cell: ({ weight }) => String(weight), align: 'right' },
+    { title: 'WEIGHT', cell: ({ weight }) => String(weight), align: 'right', isWide: true },
     { title: 'STATE', cell: ({ state }) => state, colour: ({ state }) => STATE_COLOURS[state] },
-    { title: 'INFLIGHT', cell: ({ inFlight }) => String(inFlight), align: 'right' },
+    { title: 'INFLIGHT', cell: ({ inFlight }) => String(inFlight), align: 'right', isWide: true },
     { title: 'EWMA', cell: ({ ewmaMs }) => formatMs(ewmaMs), align: 'right' },
     { title: 'SUCCESS', cell: ({ attempts, failures }) => formatShare(attempts - failures, attempts), align: 'right' },
     {
-      title: 'EJECTED-UNTIL',
+      title: 'BACK',
       cell: ({ ejectedUntilEpochMs: until }) =>
         until === null ? '-' : until <= epochMs ? 'now' : `in ${formatMs(until - epochMs)}`,
       align: 'right',
     },
-    { title: 'CONNECTIONS', cell: ({ connections }) => String(connections), align: 'right' },
+    { title: 'CONNECTIONS', cell: ({ connections }) => String(connections), align: 'right', isWide: true },
     {
       title: 'AGENT',
       cell: ({ agents, knownTo }) =>

@@ -3,14 +3,17 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { POLICY_KINDS, type PolicyDocument, type PolicyId, type PolicyKind } from '#contract/policy/policy.ts';
+import { parseDuration } from '#contract/text/durations.ts';
 import type { StoredPolicy } from '../control-plane/store/store.ts';
 import { type ApiOptions, callApi, callPages, withApiOptions } from './api.ts';
 import { addImportCommand } from './import.ts';
-import { formatAge, formatTable, type OutputFormat, outputOption, printResult, renderResult } from './output.ts';
+import { formatAge, formatTable, type OutputFormat, outputOption, paint, printResult, renderResult } from './output.ts';
 import { type PolicyAnswer, readPolicyAnswer } from './policy-answer.ts';
 import { readPolicyFiles } from './policy-files.ts';
 import { addPolicyHistoryCommands } from './policy-history.ts';
 import { missingPolicy, parsePolicyId, policySentence } from './policy-id.ts';
+import { addLintCommand } from './policy-lint.ts';
+import { addRolloutCommand } from './policy-rollout.ts';
 import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
 
 /** How long the control plane may wait for the agents' verdicts before it answers. */
@@ -22,6 +25,8 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .description('check documents here, store them, and wait for the agents to acknowledge')
     .requiredOption('-f, --file <file...>', 'files or folders, several documents a file; - reads standard input')
     .option('--if-revision <number>', 'apply only if the document still has this revision (one document)', wholeNumber)
+    .option('--staged', 'to one agent, then 10 %, 50 % and all, and back by itself if it does harm (one document)')
+    .option('--soak <time>', 'with --staged: the rest at each stage, 1s to 1d', soak)
     .addOption(outputOption())
     .action((options: ApplyOptions) => applyPolicies(options, terminal));
   withApiOptions(policy.command('get'))
@@ -39,6 +44,8 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .option('--if-revision <number>', 'delete only if the document still has this revision', wholeNumber)
     .addOption(outputOption())
     .action((id: string, options: ApplyOptions) => deletePolicy(id, options, terminal));
+  addLintCommand(policy, terminal);
+  addRolloutCommand(policy, terminal);
   addImportCommand(policy, terminal);
   addPolicyHistoryCommands(policy, terminal);
 }
@@ -46,6 +53,8 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
 interface ApplyOptions extends ApiOptions {
   readonly file: readonly string[];
   readonly ifRevision?: number;
+  readonly staged?: boolean;
+  readonly soak?: string;
   readonly output: OutputFormat;
 }
 
@@ -55,6 +64,16 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
     throw new CommandFailure(`--if-revision goes with exactly one document, ${documents.length} were given`, {
       exitCode: EXIT.usage,
     });
+  }
+  if (options.staged === true) {
+    const [document] = documents;
+    if (document !== undefined && documents.length === 1) return beginRollout(document, options, terminal);
+    throw new CommandFailure(`--staged goes with exactly one document, ${documents.length} were given`, {
+      exitCode: EXIT.usage,
+    });
+  }
+  if (options.soak !== undefined) {
+    throw new CommandFailure('--soak goes with --staged', { exitCode: EXIT.usage });
   }
   const results: { id: PolicyId; took: number; applied: PolicyAnswer }[] = [];
   for (const document of documents) {
@@ -75,6 +94,24 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
     const data = results.map(({ id, took, applied }) => ({ id, ...applied, tookMs: Math.round(took) }));
     terminal.out(renderResult(options.output, data, () => ''));
   }
+}
+
+/** Most agents are meant not to have it yet, so nobody's verdict is waited for. */
+async function beginRollout(document: PolicyDocument, options: ApplyOptions, terminal: Terminal): Promise<void> {
+  const query = new URLSearchParams({
+    rollout: 'staged',
+    ...(options.soak === undefined ? {} : { soak: options.soak }),
+  });
+  const { body } = await callApi(options, 'PUT', `${pathOf(document)}?${query}`, {
+    body: document,
+    headers: ifMatch(options.ifRevision),
+  });
+  const { version, revision } = readPolicyAnswer(body);
+  const id: PolicyId = `${document.kind}/${document.metadata.name}`;
+  printResult(terminal, options.output, { id, version, revision }, () => {
+    const watch = 'outrigger policy rollout --watch';
+    return `${paint(terminal, 'green', `${id} goes out in stages`)}: version ${version}\nsee   ${watch}\nstop  outrigger policy rollout abort\n`;
+  });
 }
 
 /** Each is put alone and judged with what is there: a subset must be defined before a route names it. */
@@ -157,6 +194,11 @@ function wholeNumber(text: string): number {
   const number = Number(text);
   if (!Number.isSafeInteger(number) || number < 0) throw new InvalidArgumentError('It must be a whole number.');
   return number;
+}
+
+function soak(text: string): string {
+  if (parseDuration(text) === null) throw new InvalidArgumentError('It must be a duration such as 1m.');
+  return text;
 }
 
 /** The document without what the server wrote around it. */

@@ -90,13 +90,14 @@ function columnsAt(epochMs: number): readonly Column<AgentRow>[] {
     },
     { title: 'P99', cell: ({ p99Ms }) => formatMs(p99Ms), align: 'right' },
     {
-      title: 'EJECTED',
+      title: 'OUT',
       cell: ({ ejected, known }) => (known === 0 ? '-' : `${ejected}/${known}`),
       align: 'right',
       colour: ({ ejected }) => (ejected > 0 ? 'yellow' : null),
     },
     {
       title: 'UPTIME',
+      isWide: true,
       cell: ({ startedAtEpochMs: at }) => formatAge(at === null ? null : epochMs - at),
       align: 'right',
     },

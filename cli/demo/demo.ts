@@ -29,6 +29,10 @@ export interface DemoSettings {
   readonly durationMs: number;
   readonly perSecond: number;
   readonly breaks: Break | null;
+  /** Nothing breaks and no policy changes unless somebody does it. */
+  readonly isCalm: boolean;
+  /** Null: the control plane runs the embedded registry. */
+  readonly consulUrl: string | null;
   /** Result as one JSON object on standard output; everything else then goes to standard error. */
   readonly isJson: boolean;
 }
@@ -44,7 +48,7 @@ const CLEAR_BELOW = '\u001b[J';
 
 export async function runDemo(settings: DemoSettings, terminal: Terminal): Promise<void> {
   const startedAt = systemClock.now();
-  const topology = buildTopology(await findFreePorts(PORT_COUNT, systemRandom));
+  const topology = buildTopology(await findFreePorts(PORT_COUNT, systemRandom), settings.consulUrl);
   checkBreak(settings.breaks, topology);
   const folder = mkdtempSync(join(tmpdir(), 'outrigger-demo-'));
   const ending = new AbortController();
@@ -115,7 +119,7 @@ class Demo {
 
   async play(startedAt: number): Promise<void> {
     this.#say(
-      `starting ${this.#topology.instances.length} services with an agent each, a control plane and a registry`,
+      `starting ${this.#topology.instances.length} services with an agent each, ${this.#settings.consulUrl === null ? 'a control plane and a registry' : `a control plane, and Consul at ${this.#settings.consulUrl}`}`,
     );
     await untilControlPlaneReady(this.#topology, this.#signal);
     for (const document of initialPolicies(this.#settings.durationMs)) await this.#put(document, '');
@@ -138,7 +142,8 @@ class Demo {
   async #playRounds(): Promise<void> {
     for (let round = 0; ; round++) {
       const startedAt = systemClock.now();
-      for (const step of buildScript(this.#settings.durationMs, this.#settings.breaks, round)) {
+      const { durationMs, breaks, isCalm } = this.#settings;
+      for (const step of isCalm ? [] : buildScript(durationMs, breaks, round)) {
         await this.#sleepUntil(startedAt + step.atMs);
         await this.#perform(step);
       }

@@ -12,6 +12,8 @@ export interface Topology {
   readonly instances: readonly Instance[];
   readonly controlPlanePort: number;
   readonly registryPort: number;
+  /** A Consul that runs already; null: the control plane runs the embedded registry at `registryPort`. */
+  readonly consulUrl: string | null;
   /** Where the sample apps are told to misbehave. */
   readonly faultPort: number;
 }
@@ -28,7 +30,7 @@ export const INSTANCE_COUNT = SERVICES.reduce((sum, { count }) => sum + count, 0
 export const PORT_COUNT = INSTANCE_COUNT * PORTS_PER_INSTANCE + 3;
 
 /** @param ports  PORT_COUNT free ports, all different */
-export function buildTopology(ports: readonly number[]): Topology {
+export function buildTopology(ports: readonly number[], consulUrl: string | null = null): Topology {
   const left = [...ports];
   const take = (): number => {
     const port = left.shift();
@@ -38,6 +40,7 @@ export function buildTopology(ports: readonly number[]): Topology {
   return {
     controlPlanePort: take(),
     registryPort: take(),
+    consulUrl,
     faultPort: take(),
     instances: SERVICES.flatMap(({ service, count, calls }) =>
       Array.from({ length: count }, (_, index) => ({
@@ -67,7 +70,7 @@ export function agentConfig(topology: Topology, instance: Instance, stateDir: st
       admin: `127.0.0.1:${ports.admin}`,
     },
     ...(calls === null ? {} : { upstreams: [{ service: calls }] }),
-    consul: { url: `http://127.0.0.1:${topology.registryPort}` },
+    consul: { url: topology.consulUrl ?? `http://127.0.0.1:${topology.registryPort}` },
     controlPlane: { url: controlPlaneUrl(topology) },
     stateDir,
     log: { level: 'warn', access: 'off' },
@@ -78,7 +81,7 @@ export function controlPlaneConfig(topology: Topology, stateDir: string): object
   return {
     listen: `127.0.0.1:${topology.controlPlanePort}`,
     store: { sqlite: `${stateDir}/policies.db` },
-    registry: { listen: `127.0.0.1:${topology.registryPort}` },
+    ...(topology.consulUrl === null ? { registry: { listen: `127.0.0.1:${topology.registryPort}` } } : {}),
     log: { level: 'warn' },
   };
 }

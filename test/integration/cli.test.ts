@@ -17,6 +17,8 @@ interface World {
   readonly url: string;
   readonly folder: string;
   run(...args: string[]): Promise<{ code: number; out: string; err: string }>;
+  /** `policy lint`, which knows no control plane. */
+  lint(...args: string[]): Promise<{ code: number; out: string; err: string }>;
   /** Connects an agent that gives the same verdict on every push. */
   connect(id: string, service: string, verdict: 'ACK' | 'NACK', endpoints?: readonly EndpointReport[]): Promise<void>;
 }
@@ -42,32 +44,35 @@ async function createWorld(t: Test): Promise<World> {
   return {
     url,
     folder,
-    async run(...args) {
-      let out = '';
-      let err = '';
-      const terminal: Terminal = {
-        out: (text) => {
-          out += text;
-        },
-        err: (text) => {
-          err += text;
-        },
-        isInteractive: false,
-        hasColours: false,
-        columns: 0,
-        env: {},
-        epochMs: () => Date.now(),
-        exitCode: 0,
-      };
-      const code = await runCommandLine([...args, '--control-plane', url], terminal);
-      return { code, out, err };
-    },
+    run: (...args) => runHere([...args, '--control-plane', url]),
+    lint: (...args) => runHere(['policy', 'lint', ...args]),
     async connect(id, service, verdict, endpoints = []) {
       const response = await fetch(`${url}/v1/agents/${id}/stream`, { signal: ending.signal });
       void answerPushes(url, id, verdict, response).catch(() => {}); // ends with the world
       await post(`${url}/v1/agents/${id}/reports`, reportOf(service, endpoints));
     },
   };
+}
+
+async function runHere(args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+  let out = '';
+  let err = '';
+  const terminal: Terminal = {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    isInteractive: false,
+    hasColours: false,
+    columns: 0,
+    env: {},
+    epochMs: () => Date.now(),
+    exitCode: 0,
+  };
+  const code = await runCommandLine(args, terminal);
+  return { code, out, err };
 }
 
 async function answerPushes(url: string, id: string, verdict: 'ACK' | 'NACK', response: Response): Promise<void> {
@@ -191,8 +196,8 @@ t.test('status shows each agent on one line, in every format', async (t) => {
   await world.connect('orders-1', 'orders', 'ACK', [WELL, OUT]);
   for (let tries = 0; tries < 100 && !(await world.run('status')).out.includes('0/0'); tries++) await sleep(20);
   const table = await world.run('status');
-  t.match(table.out, /^AGENT +SERVICE +READY +POLICY +DISCOVERY +RPS +SUCCESS +P99 +EJECTED +UPTIME\n/);
-  t.match(table.out, /orders-1 +orders +yes +0\/0 +consul 1s .* 37 ms +1\/2 +1m\n/);
+  t.match(table.out, /^AGENT +SERVICE +READY +POLICY +DISCOVERY +RPS +SUCCESS +P99 +OUT\n/);
+  t.match(table.out, /orders-1 +orders +yes +0\/0 +consul 1s .* 37 ms +1\/2\n/);
   t.equal(table.code, 0);
   t.match(JSON.parse((await world.run('status', '-o', 'json')).out), [{ id: 'orders-1', ejected: 1, known: 2 }]);
   t.match((await world.run('status', '-o', 'yaml')).out, /^- id: orders-1\n/);
@@ -208,8 +213,8 @@ t.test('endpoints shows the state of each endpoint and the sentence of an ejecti
   ]);
   const all = await world.run('endpoints', 'payments');
   t.equal(all.code, 1, 'an ejected endpoint is a problem');
-  t.match(all.out, /payments-1 +10\.0\.0\.7:7001 +1 +serving +4 +4\.2 ms +99\.50 % +- +6 +all 2\n/);
-  t.match(all.out, /payments-3 +10\.0\.0\.8:7001 +1 +ejected .* in \d+\.\d s +6 +orders-1\n/);
+  t.match(all.out, /payments-1 +10\.0\.0\.7:7001 +serving +4\.2 ms +99\.50 % +- +all 2\n/);
+  t.match(all.out, /payments-3 +10\.0\.0\.8:7001 +ejected .* in \d+\.\d s +orders-1\n/);
   t.match(all.out, /\n\npayments-3@10\.0\.0\.8:7001 ejected 5 s \(1st time\): 5 consecutive 500\n$/);
   t.match(await world.run('endpoints', 'payments', '--agent', 'orders-2'), { code: 0, out: /payments-3 .* serving/ });
   const own = await world.run('endpoints', 'orders');
@@ -219,4 +224,58 @@ t.test('endpoints shows the state of each endpoint and the sentence of an ejecti
     'which says nothing of orders',
   );
   t.match(await world.run('endpoints', 'paymnets'), { code: 1, err: /next .*outrigger endpoints payments/ });
+});
+
+t.test('wide tables have the rest', async (t) => {
+  const world = await createWorld(t);
+  await world.connect('orders-1', 'orders', 'ACK', [WELL, OUT]);
+  t.match((await world.run('status', '-o', 'wide')).out, /UPTIME +ADMIN\n/);
+  t.match(
+    (await world.run('endpoints', 'payments', '-o', 'wide')).out,
+    /WEIGHT +STATE +INFLIGHT .* CONNECTIONS .* ID\n/,
+  );
+});
+
+t.test('policy lint finds what is wrong in one document and between two, at its line, and asks nobody', async (t) => {
+  const world = await createWorld(t);
+  const file = join(world.folder, 'policy.yaml');
+  writeFileSync(file, POLICY);
+  const well = await world.lint('-f', file);
+  t.same([well.code, well.out], [0, `ServicePolicy/payments is well  ${file}\n`]);
+  t.same(JSON.parse((await world.lint('-f', file, '-o', 'json')).out), [{ id: 'ServicePolicy/payments', file }]);
+  writeFileSync(file, POLICY.replace('request', 'requset'));
+  t.match(await world.lint('-f', file), { code: 2, err: /policy\.yaml:4:21[\s\S]*did you mean request/i });
+  const route =
+    'apiVersion: outrigger.dev/v1\nkind: HTTPRoute\nmetadata: { name: payments }\nspec:\n' +
+    '  parentRefs: [{ kind: Service, name: payments }]\n  rules:\n    - backendRefs: [{ name: payments, subset: v9 }]\n';
+  writeFileSync(file, `${POLICY}---\n${route}`);
+  t.match(await world.lint('-f', file), { code: 2, err: /policy\.yaml:12:\d+[\s\S]*v9/ });
+});
+
+t.test('policy apply --staged begins a rollout that policy rollout shows, pauses and aborts', async (t) => {
+  const world = await createWorld(t);
+  t.match(await world.run('policy', 'rollout'), { code: 0, out: /no change was ever rolled out/ });
+  t.match(await world.run('policy', 'rollout', 'abort'), { code: 1, err: /no rollout is under way/ });
+  await world.connect('orders-1', 'orders', 'ACK');
+  const file = join(world.folder, 'policy.yaml');
+  writeFileSync(file, POLICY);
+  t.match(await world.run('policy', 'apply', '-f', file, '--soak', '5m'), {
+    code: 2,
+    err: /--soak goes with --staged/,
+  });
+  t.match(await world.run('policy', 'apply', '-f', file, '--staged', '--soak', '5m'), {
+    code: 0,
+    out: /^ServicePolicy\/payments goes out in stages: version 1\nsee .*rollout --watch\nstop .*rollout abort\n$/,
+  });
+  t.match(await world.run('policy', 'rollout'), {
+    code: 0,
+    out: /^ServicePolicy\/payments {2}running, stage 1 of 4: one agent\n/,
+  });
+  t.match(await world.run('policy', 'rollout', 'pause'), { code: 0, out: /paused, stage 1 of 4/ });
+  t.match(JSON.parse((await world.run('policy', 'rollout', '-o', 'json')).out), { state: 'paused', stage: 0 });
+  t.match(await world.run('policy', 'rollout', 'resume'), { code: 0, out: /running/ });
+  t.match(await world.run('policy', 'apply', '-f', file), { code: 1, err: /rollout .* is running/ });
+  t.match(await world.run('policy', 'rollout', 'abort'), { code: 0, out: /aborted/ });
+  t.match(await world.run('policy', 'get', 'ServicePolicy/payments'), { code: 1 });
+  t.match(await world.run('policy', 'rollout', 'stop'), { code: 2, err: /pause, resume, abort/ });
 });

@@ -113,6 +113,8 @@ t.test('completion knows every command and option, and bash completes with it', 
   const entries = new Map(completionEntries(program).map(({ path, words }) => [path, words]));
   for (const command of program.commands) t.ok(entries.get('')?.includes(command.name()), command.name());
   t.ok(entries.get('policy')?.includes('rollback'));
+  t.ok(entries.get('policy')?.includes('lint'));
+  t.ok(entries.get('policy rollout')?.includes('abort'));
   t.ok(entries.get('explain route')?.includes('--header'));
   t.ok(entries.get('eject')?.includes('--for'));
   const terminal = createTerminal();
@@ -126,7 +128,8 @@ t.test('completion knows every command and option, and bash completes with it', 
       .filter((word) => word !== '');
   };
   t.same(complete('rest'), ['restore']);
-  t.same(complete('policy', 'ro'), ['rollback']);
+  t.same(complete('policy', 'roll'), ['rollout', 'rollback']);
+  t.same(complete('policy', 'rollout', 'pa'), ['pause']);
   t.same(complete('endpoints', 'payments', '--ag'), ['--agent']);
   t.same(complete('completion', 'z'), ['zsh']);
   for (const shell of ['zsh', 'fish']) {

@@ -4,7 +4,14 @@ import { FleetObserver } from '../../../cli/demo/observer.ts';
 import { findFreePorts } from '../../../cli/demo/ports.ts';
 import { type Frame, renderFrame, renderLine } from '../../../cli/demo/screen.ts';
 import { buildScript, DEFAULT_DURATION_MS, initialPolicies } from '../../../cli/demo/script.ts';
-import { agentConfig, appOptions, buildTopology, INSTANCE_COUNT, PORT_COUNT } from '../../../cli/demo/topology.ts';
+import {
+  agentConfig,
+  appOptions,
+  buildTopology,
+  controlPlaneConfig,
+  INSTANCE_COUNT,
+  PORT_COUNT,
+} from '../../../cli/demo/topology.ts';
 import { type DemoFacts, judgeDemo, verdictSentence } from '../../../cli/demo/verdict.ts';
 import type { EndpointState } from '../../../contract/frames.ts';
 import type { ServiceView } from '../../../control-plane/core/views.ts';
@@ -22,6 +29,13 @@ t.test('the topology is one web, two orders and four payments, and uses each por
   used.push(topology.controlPlanePort, topology.registryPort, topology.faultPort);
   t.same(used.toSorted(), ports);
   t.throws(() => buildTopology(ports.slice(1)), /needs 31 ports/);
+  const [web] = topology.instances;
+  t.ok(web);
+  if (web === undefined) return;
+  const consul = 'http://127.0.0.1:8500';
+  t.match(agentConfig({ ...topology, consulUrl: consul }, web, '/state'), { consul: { url: consul } });
+  t.notOk('registry' in controlPlaneConfig({ ...topology, consulUrl: consul }, '/state'));
+  t.ok('registry' in controlPlaneConfig(topology, '/state'));
 });
 
 t.test('an app calls the next service through the outbound listener of its own agent', async (t) => {
