@@ -2,6 +2,7 @@
 // monotonic time means nothing on another machine.
 
 import type { FailureCounts } from './failures.ts';
+import type { LatencySketch } from './latency-sketch.ts';
 import type { PolicyDocument } from './policy/policy.ts';
 import type { Problem } from './problem.ts';
 
@@ -104,6 +105,8 @@ export interface EndpointReport {
   /** Cumulative attempts and failed attempts. */
   readonly attempts: number;
   readonly failures: number;
+  /** Cumulative, of the attempts that were answered or ran out of time; agents from before it do not say. */
+  readonly latency?: LatencySketch;
   /**
    * Whether this agent's own evidence is against the endpoint: two failures in a row, or an ejection of its own; advice of others is
    * none. Agents from before it accuse nobody.
@@ -119,7 +122,7 @@ export interface EndpointReport {
 /** Endpoint states; the words of the whole project. */
 export type EndpointState = 'serving' | 'ejected' | 'probing' | 'draining';
 
-/** Traffic of one edge in one direction, cumulative. Latency quantiles cover the agent's life in ms, null without samples. */
+/** Traffic of one edge in one direction, cumulative. */
 export interface EdgeReport {
   readonly direction: 'outbound' | 'inbound';
   readonly source: string;
@@ -131,10 +134,8 @@ export interface EdgeReport {
   readonly failures?: FailureCounts;
   readonly retries: number;
   readonly inFlight: number;
-  readonly p50Ms: number | null;
-  /** Absent from agents of before it was measured. */
-  readonly p95Ms?: number | null;
-  readonly p99Ms: number | null;
+  /** From the request head to the end of the response, one value a request; agents from before it do not say. */
+  readonly latency?: LatencySketch;
 }
 
 /** Something that happened; `text` is one full sentence, the same in log, event stream, API and page. */

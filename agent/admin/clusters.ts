@@ -16,7 +16,9 @@ export function clusters({ snapshot, discovery, connectionsOf, clock }: ClusterS
   const current = snapshot();
   const moment = { now: clock.now(), epochMs: clock.epochMs() };
   return serviceReports({ snapshot: current, discovery: discovery(), connectionsOf, ...moment }).map((report) => {
-    return { ...report, inFlight: current.services.get(report.service)?.stats.inFlight ?? 0 };
+    // The whole distributions are for the control plane; here they would bury the rest.
+    const endpoints = report.endpoints.map(({ latency: _latency, ...rest }) => rest);
+    return { ...report, endpoints, inFlight: current.services.get(report.service)?.stats.inFlight ?? 0 };
   });
 }
 

@@ -2,6 +2,7 @@
 // same facts, made here. Pure; reads one snapshot.
 
 import type { EndpointReport, ServiceReport } from '#contract/frames.ts';
+import { EMPTY_SKETCH } from '#contract/latency-sketch.ts';
 import { formatHostPort } from '#contract/text/host-port.ts';
 import { isAccused } from './outlier/advice.ts';
 import type { EndpointView, MeshSnapshot } from './snapshot.ts';
@@ -53,6 +54,7 @@ function endpointReport({ endpoint, stats }: EndpointView, inputs: ServiceReport
     ewmaMs: stats.ewmaAt < 0 ? null : Math.round(stats.ewmaMs * 1000) / 1000,
     attempts: stats.attempts,
     failures: stats.failures,
+    latency: stats.latency?.sketch() ?? EMPTY_SKETCH,
     isAccused: isAccused(stats),
     failuresInARow: stats.failuresInARow,
     reason: isOut ? stats.ejectionText : null,

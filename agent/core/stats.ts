@@ -2,6 +2,7 @@
 // keyed by endpoint id and kept across discovery updates (membership changes; measurement stays).
 
 import type { EndpointState } from '#contract/frames.ts';
+import type { SketchRecorder } from '#contract/latency-sketch.ts';
 import type { OutcomeKind } from './outcome.ts';
 import type { Advice } from './outlier/advice.ts';
 import type { CheckStats } from './outlier/checks.ts';
@@ -46,6 +47,8 @@ export interface EndpointStats extends CheckStats {
   rates: RateWindow;
   formerRates: RateWindow;
   readonly latencies: LatencyWindow;
+  /** Of the timed attempts since the agent knows the endpoint; null before the first, because most endpoints of a large mesh have none. */
+  latency: SketchRecorder | null;
   /** Windows in a row in which the endpoint was slow, and windows since in which it could not be judged. */
   slowWindows: number;
   unjudgedWindows: number;
@@ -103,6 +106,7 @@ export function createEndpointStats(id: string): EndpointStats {
     rates: createRateWindow(),
     formerRates: createRateWindow(),
     latencies: new LatencyWindow(),
+    latency: null,
     slowWindows: 0,
     unjudgedWindows: 0,
     weightFactor: 1,

@@ -164,9 +164,7 @@ export class EdgeCounters implements Edge {
       failures,
       retries: this.#retried,
       inFlight: this.#inFlight,
-      p50Ms: this.latency.quantile(0.5),
-      p95Ms: this.latency.quantile(0.95),
-      p99Ms: this.latency.quantile(0.99),
+      latency: this.latency.sketch(),
     };
   }
 }

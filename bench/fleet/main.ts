@@ -106,8 +106,7 @@ function edgesOf(service: string): () => EdgeReport[] {
       successes: requests,
       retries: 0,
       inFlight: 1,
-      p50Ms: 3,
-      p99Ms: 20,
+      latency: [300, requests],
     }));
   };
 }

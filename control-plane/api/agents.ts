@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
+import { sketchFault } from '#contract/latency-sketch.ts';
 import { isServiceName } from '#contract/names.ts';
 import { agentView, agentViews } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
@@ -166,6 +167,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       refuseOtherService(request, fleet, id, service);
       admit(ledger, id);
       refuseForeignAdmin(request.body.adminUrl);
+      refuseBadSketches(request.body);
       const { appliedVersion } = request.body.policy;
       const isNews = ledger.get(id)?.appliedVersion !== appliedVersion;
       ledger.reported(id, appliedVersion, clock.now());
@@ -194,6 +196,20 @@ function refuseOtherService(request: FastifyRequest, fleet: Fleet, agentId: stri
 
 function admit(ledger: Ledger, agentId: string): void {
   if (!ledger.hasRoomFor(agentId)) throw new ApiError('OTR_ERR_UNAVAILABLE', 'as many agents as can be are known');
+}
+
+/** Nothing behind this looks at the numbers again. */
+function refuseBadSketches({ edges, services }: AgentReport): void {
+  const sketches = [
+    ...edges.map(({ latency }, at) => ({ latency, path: `edges[${at}].latency` })),
+    ...services.flatMap(({ endpoints }, at) =>
+      endpoints.map(({ latency }, i) => ({ latency, path: `services[${at}].endpoints[${i}].latency` })),
+    ),
+  ];
+  for (const { latency, path } of sketches) {
+    const message = latency === undefined ? null : sketchFault(latency);
+    if (message !== null) throw invalid([{ code: 'OTR_FORMAT', path, message }]);
+  }
 }
 
 /** The relay goes where this says, so it must be an origin over http or https and nothing more. */

@@ -13,7 +13,8 @@ import type { Signal } from '../core/signal.ts';
 import type { SloBook } from '../core/slo/book.ts';
 import { SloIntake } from '../core/slo/intake.ts';
 import type { Token } from '../core/tokens.ts';
-import type { ServiceView } from '../core/views.ts';
+import { edgeTotals } from '../core/traffic.ts';
+import type { EdgeTotal, ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
 import { advisoryRoutes } from './advisories.ts';
@@ -23,6 +24,7 @@ import { auditRoutes } from './audit.ts';
 import { registerAudit } from './audit-trail.ts';
 import { type Auth, type RouteEntry, registerAuth } from './auth.ts';
 import { backupRoutes } from './backup.ts';
+import { edgeRoutes } from './edges.ts';
 import { Broadcaster, eventRoutes } from './events.ts';
 import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
@@ -98,8 +100,9 @@ export interface Api {
 /** Builds the API. @throws when the tokens file cannot be used */
 export async function createApi(options: ApiOptions): Promise<Api> {
   const { ledger, fleet, clock } = options;
-  const services = (): ServiceView[] =>
-    rollUp(fleet, (agentId) => ledger.stateOf(agentId, clock.now()) === 'live', clock.now());
+  const isLive = (agentId: string): boolean => ledger.stateOf(agentId, clock.now()) === 'live';
+  const services = (): ServiceView[] => rollUp(fleet, isLive, clock.now());
+  const edges = (): EdgeTotal[] => edgeTotals(fleet.members(), isLive, clock.now());
   const metrics = new ControlPlaneMetrics({
     softwareVersion: options.softwareVersion,
     policyVersion: options.policyVersion,
@@ -108,7 +111,12 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     services,
   });
   const broadcaster = new Broadcaster({
-    state: () => ({ version: options.policyVersion(), services: services(), agents: agentViews(ledger, fleet, clock) }),
+    state: () => ({
+      version: options.policyVersion(),
+      services: services(),
+      agents: agentViews(ledger, fleet, clock),
+      edges: edges(),
+    }),
     events: () => fleet.events(),
     epochMs: () => clock.epochMs(),
     now: () => clock.now(),
@@ -149,6 +157,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(auditRoutes, { store: options.access });
   await app.register(relayRoutes, { fleet, reportedFrom: (agentId) => addresses.get(agentId) ?? null });
   await app.register(serviceRoutes, { services });
+  await app.register(edgeRoutes, { edges });
   await app.register(advisoryRoutes, { advice: options.advice });
   await app.register(sloRoutes, { slos: options.slos, services, clock });
   await app.register(eventRoutes, { broadcaster });

@@ -4,12 +4,15 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { AgentView } from '../core/agent-view.ts';
-import type { FleetEvent, ServiceView } from '../core/views.ts';
+import { edgeNameOf } from '../core/traffic.ts';
+import type { EdgeTotal, FleetEvent, ServiceView } from '../core/views.ts';
 import { textAnswer } from './answers.ts';
 import { ApiError } from './problem.ts';
 
 /** Least time between two `changes`. */
 export const CHANGES_EVERY_MS = 500;
+/** Above the time between two reports of one agent. */
+const AGE_STEP_MS = 5_000;
 const HEARTBEAT_MS = 15_000;
 /** A page whose socket took no bytes for this long is cut: it would hold one of the places for ever. */
 export const STALLED_AFTER_MS = 45_000;
@@ -21,6 +24,7 @@ export interface FleetState {
   readonly version: number;
   readonly services: readonly ServiceView[];
   readonly agents: readonly AgentView[];
+  readonly edges: readonly EdgeTotal[];
 }
 
 export interface BroadcasterOptions {
@@ -122,19 +126,30 @@ export class Broadcaster {
   }
 
   #compare(): object | null {
-    const { version, services, agents } = this.#state();
+    const { version, services, agents, edges } = this.#state();
     const next = new Map<string, string>([['version', String(version)]]);
     const changedServices = services.filter((view) => this.#isNew(next, `service ${view.service}`, view));
     const changedAgents = agents.filter((view) => this.#isNew(next, `agent ${view.id}`, view));
+    const changedEdges = edges.filter((view) => this.#isNew(next, `edge ${edgeNameOf(view)}`, view));
     const removed = [...this.#shown.keys()].filter((key) => !next.has(key));
     const isSame = this.#shown.get('version') === String(version);
     this.#shown = next;
-    if (isSame && changedServices.length + changedAgents.length + removed.length === 0) return null;
-    return { version, atEpochMs: this.#epochMs(), services: changedServices, agents: changedAgents, removed };
+    if (isSame && changedServices.length + changedAgents.length + changedEdges.length + removed.length === 0)
+      return null;
+    return {
+      version,
+      atEpochMs: this.#epochMs(),
+      services: changedServices,
+      agents: changedAgents,
+      edges: changedEdges,
+      removed,
+    };
   }
 
-  #isNew(next: Map<string, string>, key: string, view: object): boolean {
-    const text = JSON.stringify(view);
+  /** An age that grows between two reports is no news, one that outgrows them is. */
+  #isNew(next: Map<string, string>, key: string, view: object & { readonly dataAgeMs?: number | null }): boolean {
+    const { dataAgeMs, ...rest } = view;
+    const text = JSON.stringify({ ...rest, age: Math.floor((dataAgeMs ?? 0) / AGE_STEP_MS) });
     next.set(key, text);
     return this.#shown.get(key) !== text;
   }

@@ -16,7 +16,11 @@ export const pageQuerySchema = {
 } as const;
 
 /** Schema of an answer that is a page; `name` is the member with the items. */
-export function pageSchema(name: string, further: Readonly<Record<string, object>> = {}): object {
+export function pageSchema(
+  name: string,
+  further: Readonly<Record<string, object>> = {},
+  item: object = { type: 'object', additionalProperties: true },
+): object {
   return {
     description: `One page; \`nextCursor\` is null on the last one`,
     content: {
@@ -25,7 +29,7 @@ export function pageSchema(name: string, further: Readonly<Record<string, object
           type: 'object',
           properties: {
             ...further,
-            [name]: { type: 'array', items: { type: 'object', additionalProperties: true } },
+            [name]: { type: 'array', items: item },
             nextCursor: { type: ['string', 'null'] },
           },
           required: [name, 'nextCursor'],

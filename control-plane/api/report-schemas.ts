@@ -3,6 +3,7 @@
 // contract/frames.ts.
 
 import { FAILURE_KINDS } from '#contract/failures.ts';
+import { BUCKETS } from '#contract/latency-sketch.ts';
 
 const word = { type: 'string', maxLength: 128 };
 const name = { type: 'string', minLength: 1, maxLength: 128 };
@@ -21,6 +22,9 @@ function record(properties: Readonly<Record<string, object>>, optional: readonly
 function list(items: object, maxItems: number): object {
   return { type: 'array', items, maxItems };
 }
+
+/** Only its size: what the numbers mean is judged where reports are taken. */
+const sketch = list({ type: 'number' }, 2 * BUCKETS);
 
 const problem = record(
   { code: word, path: sentence, message: sentence, hint: sentence, file: sentence, line: count, column: count },
@@ -42,8 +46,9 @@ const endpoint = record(
     ejectedUntilEpochMs: nullable({ ...instant, type: 'number' }),
     isAccused: { type: 'boolean' },
     failuresInARow: count,
+    latency: sketch,
   },
-  ['isAccused', 'failuresInARow'],
+  ['isAccused', 'failuresInARow', 'latency'],
 );
 
 const service = record({
@@ -65,11 +70,9 @@ const edge = record(
     failures: record(Object.fromEntries(FAILURE_KINDS.map((kind) => [kind, count]))),
     retries: count,
     inFlight: count,
-    p50Ms: measure,
-    p95Ms: measure,
-    p99Ms: measure,
+    latency: sketch,
   },
-  ['failures', 'p95Ms'],
+  ['failures', 'latency'],
 );
 
 const event = record({

@@ -4,6 +4,8 @@ import type { Problem } from '#contract/problem.ts';
 import type { Clock } from './clock.ts';
 import type { Fleet } from './fleet.ts';
 import type { AgentState, Ledger, LedgerEntry } from './ledger.ts';
+import { outboundOf, trafficOf } from './traffic.ts';
+import type { Traffic } from './views.ts';
 
 /** Ages are ms before now; instants are epoch ms. */
 export interface AgentView {
@@ -39,6 +41,8 @@ export interface AgentView {
     readonly ageMs: number | null;
     readonly holding: string | null;
   }[];
+  /** What its application calls, all services together. */
+  readonly traffic: Traffic;
   readonly eventsDropped: number;
 }
 
@@ -69,6 +73,11 @@ export function agentView(agentId: string, ledger: Ledger, fleet: Fleet, clock: 
       ageMs: ageMs === null ? null : Math.round(ageMs + now - (member?.receivedAt ?? now)),
       holding,
     })),
+    traffic: trafficOf(
+      member === null ? [] : outboundOf(member).map((edge) => ({ member, edge })),
+      () => ledger.stateOf(agentId, now) === 'live',
+      now,
+    ),
     eventsDropped: report?.eventsDropped ?? 0,
   };
 }

@@ -20,8 +20,14 @@ interface Sample {
   readonly total: Counts;
 }
 
+/** What can be read of a counter. */
+export interface CounterReading {
+  readonly total: Counts;
+  within(windowMs: number, now: number): { readonly counts: Counts; readonly spanMs: number };
+}
+
 /** One counter's recent past, as far back as it is asked about. The total only grows: a restart of the agent starts a new run on top of the old one. */
-export class Counter {
+export class Counter implements CounterReading {
   readonly #samples: Sample[] = [];
   readonly #windowMs: number;
   #last: Counts = NO_COUNTS;

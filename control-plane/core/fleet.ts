@@ -3,7 +3,9 @@
 
 import { type FailureCounts, NO_FAILURES } from '#contract/failures.ts';
 import type { AgentReport, EdgeReport } from '#contract/frames.ts';
-import { add, Counter, type Counts, NO_COUNTS, RATE_WINDOW_MS } from './counters.ts';
+import type { LatencySketch } from '#contract/latency-sketch.ts';
+import { add, Counter, type CounterReading, type Counts, NO_COUNTS, RATE_WINDOW_MS } from './counters.ts';
+import { SketchTrail } from './sketch-trail.ts';
 import { failuresAdded } from './slo/accounts.ts';
 import type { FleetEvent } from './views.ts';
 
@@ -23,9 +25,23 @@ export interface Member {
   readonly agentId: string;
   readonly report: AgentReport;
   readonly receivedAt: number;
-  readonly edges: ReadonlyMap<string, Counter>;
+  readonly edges: ReadonlyMap<string, CounterReading>;
   /** By service and endpoint id; `successes` are attempts that did not fail. */
+  readonly endpoints: ReadonlyMap<string, CounterReading>;
+  /** By the keys of both, where the agent reports latencies. */
+  readonly latencies: ReadonlyMap<string, TrailReading>;
+}
+
+/** What can be read of latencies. */
+export interface TrailReading {
+  recent(): LatencySketch;
+}
+
+/** A member whose counters are kept here. */
+interface OwnMember extends Member {
+  readonly edges: ReadonlyMap<string, Counter>;
   readonly endpoints: ReadonlyMap<string, Counter>;
+  readonly latencies: ReadonlyMap<string, SketchTrail>;
 }
 
 /** What one report added to one edge; `isFirst`: nothing was known of the edge's agent, so it may reach back any time. */
@@ -39,9 +55,9 @@ export interface EdgeAddition {
 export type Totals = Readonly<Record<'outbound' | 'inbound', Counts>>;
 
 export class Fleet {
-  readonly #members = new Map<string, Member>();
+  readonly #members = new Map<string, OwnMember>();
   /** Agents that were forgotten, oldest first. */
-  readonly #departed = new Map<string, Member>();
+  readonly #departed = new Map<string, OwnMember>();
   readonly #totals = new Map<string, Totals>();
   readonly #events: FleetEvent[] = [];
   #sequence = 0;
@@ -65,12 +81,20 @@ export class Fleet {
       if (now - former.receivedAt < OVERLAP_MS) return report.events.map((event) => this.tell({ ...event, agentId }));
     }
     const edges = new Map<string, Counter>();
+    const latencies = new Map<string, SketchTrail>();
+    const trace = (key: string, latency: LatencySketch | undefined): void => {
+      if (latency === undefined) return;
+      const trail = former?.latencies.get(key) ?? new SketchTrail();
+      trail.record(latency, now, !isSameLife);
+      latencies.set(key, trail);
+    };
     const formerEdges = new Map(isSameLife ? former.report.edges.map((edge) => [edgeKey(edge), edge]) : []);
     const additions: EdgeAddition[] = [];
     for (const edge of ownEdges(report)) {
       const key = edgeKey(edge);
       const counter = former?.edges.get(key) ?? new Counter();
       edges.set(key, counter);
+      trace(key, edge.latency);
       const added = counter.record(edge, now, !isSameLife);
       this.#addTotal(edge, added);
       const before = formerEdges.get(key);
@@ -82,14 +106,15 @@ export class Fleet {
     this.#additions = additions;
     const endpoints = new Map<string, Counter>();
     for (const { service, endpoints: list } of report.services) {
-      for (const { id, attempts, failures } of list) {
+      for (const { id, attempts, failures, latency } of list) {
+        trace(endpointKey(service, id), latency);
         const counter = former?.endpoints.get(endpointKey(service, id)) ?? new Counter(RATE_WINDOW_MS);
         counter.record({ requests: attempts, successes: attempts - failures, retries: 0 }, now, !isSameLife);
         endpoints.set(endpointKey(service, id), counter);
       }
     }
     this.#departed.delete(agentId);
-    this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints });
+    this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints, latencies });
     return report.events.map((event) => this.tell({ ...event, agentId }));
   }
 
@@ -112,7 +137,7 @@ export class Fleet {
     this.#members.delete(agentId);
     // Only the counts are of use by then; endpoints have none that last.
     for (const counter of member.edges.values()) counter.rest();
-    this.#departed.set(agentId, { ...member, endpoints: new Map() });
+    this.#departed.set(agentId, { ...member, endpoints: new Map(), latencies: new Map() });
     const oldest = this.#departed.keys().next();
     if (this.#departed.size > DEPARTED_LIMIT && oldest.done !== true) this.#departed.delete(oldest.value);
   }

@@ -2,8 +2,10 @@
 // paid when somebody looks and not per report.
 
 import type { EndpointReport, EndpointState } from '#contract/frames.ts';
-import { add, type Counter, type Counts, NO_COUNTS, RATE_WINDOW_MS, WINDOW_MS } from './counters.ts';
+import { EMPTY_SKETCH, type LatencySketch } from '#contract/latency-sketch.ts';
+import { add, type CounterReading, type Counts, NO_COUNTS, RATE_WINDOW_MS, WINDOW_MS } from './counters.ts';
 import { edgeKey, endpointKey, type Fleet, type Member, ownEdges } from './fleet.ts';
+import { quantilesOf } from './traffic.ts';
 import type { Availability, EdgeView, EndpointView, ServiceView } from './views.ts';
 
 /** Worse first: an endpoint shows the first of these that any live agent has it in. */
@@ -71,8 +73,9 @@ function viewOf(service: string, parts: Parts, fleet: Fleet, now: number): Servi
       life: availabilityOf(measuredBy === 'none' ? NO_COUNTS : totals[measuredBy]),
       lastMinute: availabilityOf(minute),
     },
-    p50Ms: weightedMedian(counted.map(({ edge }) => edge)),
-    p99Ms: highest(shown.map((edge) => edge.p99Ms)),
+    retries: measuredBy === 'none' ? 0 : totals[measuredBy].retries,
+    ...quantilesOf(counted.map(({ member, edge }) => latencyOf(member, edgeKey(edge)))),
+    dataAgeMs: highest(counted.map(({ member }) => Math.round(Math.max(0, now - member.receivedAt)))),
     endpointCounts: countStates(endpoints),
     isPanicking: parts.services.some(({ seen }) => seen.isPanicking),
     holding: parts.services.flatMap(({ member, seen }) =>
@@ -101,9 +104,7 @@ function edgeView(member: Member, edge: Member['report']['edges'][number], now: 
     successShare: availabilityOf(minute).ratio,
     retriesPerSecond: rates.retries,
     inFlight: edge.inFlight,
-    p50Ms: edge.p50Ms,
-    p95Ms: edge.p95Ms ?? null,
-    p99Ms: edge.p99Ms,
+    ...quantilesOf([latencyOf(member, edgeKey(edge))]),
   };
 }
 
@@ -144,6 +145,7 @@ function endpointView(
         all + ratesOf(member.endpoints.get(endpointKey(service, endpoint.id)), now).requests,
       0,
     ),
+    ...quantilesOf(sightings.map(({ member, endpoint }) => latencyOf(member, endpointKey(service, endpoint.id)))),
     reason: worst.reason,
     ejectedUntilEpochMs: highest(reports.map((endpoint) => endpoint.ejectedUntilEpochMs)),
     observers: sightings.map(({ member, endpoint }) => ({
@@ -154,7 +156,11 @@ function endpointView(
   };
 }
 
-function ratesOf(counter: Counter | undefined, now: number): { requests: number; retries: number } {
+function latencyOf(member: Member, key: string): LatencySketch {
+  return member.latencies.get(key)?.recent() ?? EMPTY_SKETCH;
+}
+
+function ratesOf(counter: CounterReading | undefined, now: number): { requests: number; retries: number } {
   if (counter === undefined) return { requests: 0, retries: 0 };
   const { counts, spanMs } = counter.within(RATE_WINDOW_MS, now);
   if (spanMs <= 0) return { requests: 0, retries: 0 };
@@ -169,15 +175,4 @@ function countStates(endpoints: readonly EndpointView[]): Record<EndpointState, 
 
 function highest(values: readonly (number | null)[]): number | null {
   return values.reduce((max, value) => (value === null ? max : Math.max(max ?? value, value)), null);
-}
-
-function weightedMedian(edges: readonly { readonly p50Ms: number | null; readonly requests: number }[]): number | null {
-  let weight = 0;
-  let sum = 0;
-  for (const { p50Ms, requests } of edges) {
-    if (p50Ms === null) continue;
-    weight += requests;
-    sum += p50Ms * requests;
-  }
-  return weight === 0 ? null : sum / weight;
 }

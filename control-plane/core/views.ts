@@ -9,6 +9,35 @@ export interface Availability {
   readonly ratio: number | null;
 }
 
+/** Traffic added up over agents. Counts are of the agents that are known, since they were first heard of; the rest is of those that are live. */
+export interface Traffic {
+  readonly requests: number;
+  readonly successes: number;
+  readonly failures: number;
+  readonly retries: number;
+  readonly inFlight: number;
+  /** Endpoints that a caller has ejected. */
+  readonly ejected: number;
+  /** Requests a second, over the last 10 s. */
+  readonly rps: number;
+  /** Of the last minute, of all requests together; null without one. */
+  readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
+  readonly p99Ms: number | null;
+  /** Of the oldest report of a live agent, or, while all are silent, of the newest one; null without any. */
+  readonly dataAgeMs: number | null;
+}
+
+/** Traffic from one service to another. */
+export interface EdgeTotal extends Traffic {
+  readonly source: string;
+  readonly destination: string;
+  /** Live agents that report it. */
+  readonly agents: number;
+  /** Agents that did before and are silent; their counts are in the sums. */
+  readonly silentAgents: number;
+}
+
 /** A service as all agents together see it. */
 export interface ServiceView {
   readonly service: string;
@@ -25,10 +54,14 @@ export interface ServiceView {
     readonly life: Availability;
     readonly lastMinute: Availability;
   };
-  /** Median over callers, weighted by their requests; an approximation, quantiles do not add up. */
+  /** Since this control plane first heard of the service. */
+  readonly retries: number;
+  /** Of the last minute, of all callers' requests together. */
   readonly p50Ms: number | null;
-  /** Worst 99th percentile of any caller. */
+  readonly p95Ms: number | null;
   readonly p99Ms: number | null;
+  /** Of the oldest report of those who counted; null without any. */
+  readonly dataAgeMs: number | null;
   readonly endpointCounts: Readonly<Record<EndpointState, number>>;
   readonly isPanicking: boolean;
   /** Agents that hold on to old data of this service, with the reason. */
@@ -66,6 +99,10 @@ export interface EndpointView {
   readonly attempts: number;
   readonly failures: number;
   readonly attemptsPerSecond: number;
+  /** Of the last minute, of all callers' attempts together: to the response head, or until the time was over. */
+  readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
+  readonly p99Ms: number | null;
   readonly reason: string | null;
   readonly ejectedUntilEpochMs: number | null;
   /** How each agent sees it. */

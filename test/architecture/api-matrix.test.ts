@@ -40,6 +40,7 @@ const MEANT: Readonly<Record<string, readonly Access[]>> = {
   'POST /v1/agents/:id/acks': ['agent'],
   'POST /v1/agents/:id/reports': ['agent'],
   'GET /v1/services': ['viewer'],
+  'GET /v1/edges': ['viewer'],
   'GET /v1/services/:name': ['viewer'],
   'GET /v1/advisories': ['viewer'],
   'GET /v1/slo': ['viewer'],

@@ -103,7 +103,7 @@ async function post(url: string, body: unknown): Promise<void> {
 }
 
 function reportOf(service: string, endpoints: readonly EndpointReport[]): AgentReport {
-  const edge = { requests: 1000, successes: 999, retries: 4, inFlight: 1, p50Ms: 2, p99Ms: 37 };
+  const edge = { requests: 1000, successes: 999, retries: 4, inFlight: 1, latency: [356, 1000] };
   return {
     sequence: 1,
     sentAtEpochMs: Date.now(),

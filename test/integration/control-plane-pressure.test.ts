@@ -74,7 +74,7 @@ t.test('pages that never read: the place of each is free again, and all others g
   const filler = 'x'.repeat(20_000_000);
   const broadcaster = new Broadcaster({
     // Larger than what the kernel buffers on both sides take.
-    state: () => ({ version, services: [], agents: [], filler }),
+    state: () => ({ version, services: [], agents: [], edges: [], filler }),
     events: () => [],
     epochMs: () => now,
     now: () => now,

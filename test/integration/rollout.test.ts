@@ -46,7 +46,7 @@ function startFleet(
     const edges = (): EdgeReport[] => {
       requests += CALLS;
       successes += timeoutIn(agent.push) === '1ms' ? 0 : CALLS;
-      const none = { retries: 0, inFlight: 0, p50Ms: null, p99Ms: null };
+      const none = { retries: 0, inFlight: 0 };
       return [{ direction: 'outbound', source: 'orders', destination: 'payments', requests, successes, ...none }];
     };
     const agent: SimulatedAgent = new SimulatedAgent({

@@ -47,8 +47,6 @@ const edge = (requests: number, answered: number): EdgeReport => ({
   failures: { ...NO_FAILURES, answered },
   retries: 0,
   inFlight: 0,
-  p50Ms: 1,
-  p99Ms: 2,
 });
 
 t.test('reports become a budget, an alert, a webhook, and outlive the control plane', async (t) => {

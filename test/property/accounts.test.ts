@@ -117,7 +117,7 @@ function reportOf(
   for (const kind of FAILURE_KINDS) sums[kind] = (edge?.failures?.[kind] ?? 0) + failed[kind];
   const successes = (edge?.successes ?? 0) + good;
   const requests = successes + FAILURE_KINDS.reduce((sum, kind) => sum + sums[kind], 0);
-  const quiet = { retries: 0, inFlight: 0, p50Ms: null, p99Ms: null };
+  const quiet = { retries: 0, inFlight: 0 };
   const attempts = (former?.services[0]?.endpoints[0]?.attempts ?? 0) + 20;
   const failures = (former?.services[0]?.endpoints[0]?.failures ?? 0) + endpointFailures;
   const endpoint: EndpointReport = {

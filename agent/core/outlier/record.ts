@@ -1,6 +1,7 @@
 // Books the beginning and the end of every attempt at its endpoint: load, latency, and the runs of failures that detectors
 // watch. Ejects nobody; it only says when a sweep is worth its while.
 
+import { SketchRecorder } from '#contract/latency-sketch.ts';
 import type { EffectivePolicy } from '#contract/policy/policy.ts';
 import { recordAtLeast, recordFailure, recordLatency } from '../ewma.ts';
 import type { Outcome } from '../outcome.ts';
@@ -15,7 +16,7 @@ export function beginAttempt(stats: EndpointStats, _now: number): void {
 }
 
 /**
- * To be called exactly once for each beginAttempt. Constant time, allocates nothing.
+ * To be called exactly once for each beginAttempt. Constant time, allocates nothing but an endpoint's first recorder.
  *
  * What an outcome says about the endpoint:
  * - `response` below 500: success; every run of failures ends. 429 is a success here (the endpoint lives) but costs the
@@ -50,8 +51,14 @@ export function endAttempt(
   const isFailure = outcome.kind !== 'response' || outcome.status >= 500;
   if (isFailure) stats.failures++;
   if (!isCurrent) return false;
+  // A timeout took at least that long; other failures and a 429 may be quick for a bad reason and say nothing about latency.
+  const isTimed = outcome.kind === 'timeout' || (!isFailure && outcome.status !== 429);
+  if (isTimed) {
+    stats.latency ??= new SketchRecorder();
+    stats.latency.record(latencyMs);
+  }
   measure(stats, outcome, latencyMs, isFailure, now);
-  if (stats.state === 'serving') recordWindow(stats, outcome, latencyMs, isFailure);
+  if (stats.state === 'serving') recordWindow(stats, outcome, isTimed ? latencyMs : null, isFailure);
   return judge(stats, outcome, isFailure, policy);
 }
 
@@ -63,16 +70,15 @@ function measure(stats: EndpointStats, outcome: Outcome, latencyMs: number, isFa
   stats.lastFailureStatus = outcome.kind === 'response' ? outcome.status : 0;
 }
 
-/** A timeout took at least that long; other failures and a 429 may be quick for a bad reason and say nothing about latency. */
-function recordWindow(stats: EndpointStats, outcome: Outcome, latencyMs: number, isFailure: boolean): void {
+/** @param latencyMs  null when it says nothing */
+function recordWindow(stats: EndpointStats, outcome: Outcome, latencyMs: number | null, isFailure: boolean): void {
   const { rates, latencies } = stats;
   if (outcome.kind !== 'response') rates.failures++;
   else {
     rates.answers++;
     if (isFailure) rates.errors++;
   }
-  const isTimed = outcome.kind === 'timeout' || (!isFailure && outcome.status !== 429);
-  if (isTimed) latencies.record(latencyMs);
+  if (latencyMs !== null) latencies.record(latencyMs);
 }
 
 function judge(stats: EndpointStats, outcome: Outcome, isFailure: boolean, policy: EffectivePolicy): boolean {

@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import type { AgentReport, EdgeReport, EndpointReport } from '#contract/frames.ts';
+import { SketchRecorder } from '#contract/latency-sketch.ts';
 import { agentView } from '../../../control-plane/core/agent-view.ts';
 import { Counter } from '../../../control-plane/core/counters.ts';
 import { EVENT_LIMIT, Fleet } from '../../../control-plane/core/fleet.ts';
@@ -19,8 +20,6 @@ function edge(changes: Partial<EdgeReport> = {}): EdgeReport {
     successes: 0,
     retries: 0,
     inFlight: 0,
-    p50Ms: null,
-    p99Ms: null,
     ...changes,
   };
 }
@@ -157,10 +156,13 @@ t.test(
 
 t.test('rollUp() gives rates, shares and availability per service from callers', async (t) => {
   const fleet = new Fleet();
+  const recorder = new SketchRecorder();
+  for (let count = 0; count < 100; count++) recorder.record(count < 90 ? 3 : 40);
+  const sketch = recorder.sketch();
   const send = (sequence: number, requests: number, successes: number, now: number) =>
     fleet.record(
       'orders-1',
-      report(sequence, { edges: [edge({ requests, successes, retries: 5, p50Ms: 3, p99Ms: 40 })] }),
+      report(sequence, { edges: [edge({ requests, successes, retries: 5, latency: sketch })] }),
       now,
     );
   send(1, 100, 100, 0);
@@ -171,8 +173,12 @@ t.test('rollUp() gives rates, shares and availability per service from callers',
     service: 'payments',
     measuredBy: 'outbound',
     requestsPerSecond: 100,
-    p50Ms: 3,
-    p99Ms: 40,
+    // The middles of the buckets that 3 ms and 40 ms fall into.
+    p50Ms: 2.976,
+    p95Ms: 40.448,
+    p99Ms: 40.448,
+    retries: 5,
+    dataAgeMs: 0,
     availability: { life: { good: 290, valid: 300 }, lastMinute: { good: 190, valid: 200, ratio: 0.95 } },
   });
   t.equal(rollUp(fleet, () => false, 2000)[1]?.requestsPerSecond, 0, 'stale agents add nothing to now');

@@ -32,6 +32,9 @@ t.test('one description of services for the admin API and for reports', async (t
   const moment = { now: clock.now(), epochMs: clock.epochMs() };
   t.same(
     shown.map(({ inFlight, ...report }) => report),
-    serviceReports({ ...inputs, ...moment }),
+    serviceReports({ ...inputs, ...moment }).map((report) => {
+      return { ...report, endpoints: report.endpoints.map(({ latency: _latency, ...rest }) => rest) };
+    }),
+    'all but the distributions',
   );
 });
