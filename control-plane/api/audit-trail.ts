@@ -28,6 +28,12 @@ export const DENIED_WINDOWS = [
 ] as const;
 /** Entries that wait for a store that cannot be written; only denied attempts are dropped beyond it. */
 const WAITING_LIMIT = 1_000;
+/** How long an answer waits for its entry, its own work included, but at least SHORTEST_MS: longer than an election takes. */
+const ANSWER_WITHIN_MS = 5_000;
+const SHORTEST_MS = 2_000;
+/** Of an entry that waits, and of one about a change that failed: what kept the change from its store keeps this from it too. */
+const AGAIN_WITHIN_MS = 1_500;
+const AGAIN_EVERY_MS = 2_000;
 const LONGEST_PATH = 300;
 const DENIED = new Set([401, 403, 429]);
 
@@ -53,6 +59,7 @@ export function registerAudit(app: FastifyInstance, options: AuditOptions): void
   app.addHook('onSend', async (request, reply) => {
     if (isChange(request) || DENIED.has(reply.statusCode)) await trail.record(request, reply);
   });
+  app.addHook('onClose', () => trail.close());
 }
 
 function isChange({ method, routeOptions }: FastifyRequest): boolean {
@@ -60,9 +67,20 @@ function isChange({ method, routeOptions }: FastifyRequest): boolean {
   return !isRead && routeOptions.url !== undefined && routeOptions.config.audit !== 'off';
 }
 
+interface Waiting {
+  readonly draft: AuditDraft;
+  readonly withinMs: number;
+}
+
 class AuditTrail {
   readonly #options: AuditOptions;
-  readonly #waiting: AuditDraft[] = [];
+  /** In the order of the log; the first is the one that is being written. */
+  readonly #waiting: Waiting[] = [];
+  /** Why the first of them could not be written; null while nothing stands in the way. */
+  #obstacle: unknown = null;
+  /** One at a time for all requests: each trying for itself, the last of many would wait for the failures of all. */
+  #writing: Promise<void> | null = null;
+  #again: NodeJS.Timeout | undefined;
   readonly #windows = DENIED_WINDOWS.map((window) => ({ ...window, since: Number.NEGATIVE_INFINITY, written: 0 }));
   /** Denied attempts since the last one that was written. */
   #left = 0;
@@ -71,26 +89,54 @@ class AuditTrail {
     this.#options = options;
   }
 
-  /** Writes what waits. @throws StoreError when it still cannot be written */
+  /** Tries once more what could not be written. @throws StoreError when it still cannot be */
   async flush(): Promise<void> {
-    for (let draft = this.#waiting[0]; draft !== undefined; draft = this.#waiting[0]) {
-      await this.#options.store.append(draft);
-      // Another request may have written it while this one waited.
-      if (this.#waiting[0] === draft) this.#waiting.shift();
-    }
+    if (this.#obstacle === null) return;
+    await this.#write();
+    if (this.#obstacle !== null) throw this.#obstacle;
   }
 
   async record(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const isDenied = DENIED.has(reply.statusCode);
     const left = isDenied ? this.#deniedBefore() : 0;
     if (left === null) return;
+    if (isDenied && this.#obstacle !== null && this.#waiting.length >= WAITING_LIMIT) return;
+    const leftMs = Math.max(SHORTEST_MS, ANSWER_WITHIN_MS - reply.elapsedTime);
     const draft = draftOf(request, reply, this.#options.epochMs(), left);
+    this.#waiting.push({ draft, withinMs: reply.statusCode >= 500 ? AGAIN_WITHIN_MS : leftMs });
+    if (this.#obstacle === null) await this.#write();
+  }
+
+  /** Tries a last time. */
+  async close(): Promise<void> {
+    await this.#write();
+    clearTimeout(this.#again);
+  }
+
+  /** Settles when nothing waits any more, or the first of what waits could not be written. */
+  #write(): Promise<void> {
+    if (this.#waiting.length === 0) return Promise.resolve();
+    this.#writing ??= this.#writeWaiting();
+    return this.#writing;
+  }
+
+  async #writeWaiting(): Promise<void> {
+    clearTimeout(this.#again);
     try {
-      await this.flush();
-      await this.#options.store.append(draft);
+      for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+        await this.#options.store.append(next.draft, this.#obstacle === null ? next.withinMs : AGAIN_WITHIN_MS);
+        this.#waiting.shift();
+        this.#obstacle = null;
+      }
     } catch (error) {
-      this.#options.log.error({ err: error }, 'the audit log cannot be written; changes are refused until it can');
-      if (!isDenied || this.#waiting.length < WAITING_LIMIT) this.#waiting.push(draft);
+      if (this.#obstacle === null) {
+        this.#options.log.error({ err: error }, 'the audit log cannot be written; changes are refused until it can');
+      }
+      this.#obstacle = error;
+      this.#again = setTimeout(() => void this.#write(), AGAIN_EVERY_MS);
+      this.#again.unref();
+    } finally {
+      this.#writing = null;
     }
   }
 

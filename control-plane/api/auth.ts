@@ -87,8 +87,13 @@ function authenticate(
   failures: FailureLimiter,
   access: readonly Access[],
 ): Token {
-  const token = book.find(bearerOf(request));
+  const secret = bearerOf(request);
+  const token = book.find(secret);
   if (token === null) {
+    if (book.isUndecided(secret)) {
+      const text = 'the store of tokens does not answer, so nobody can tell whether this one was revoked; try again';
+      throw new ApiError('OTR_ERR_UNAVAILABLE', text);
+    }
     // Many agents can share one address: the guesses of one of them must not shut the others out.
     const waitMs = failures.waitMs(request.ip);
     if (waitMs > 0) {

@@ -86,6 +86,7 @@ function describe({ schema, url, route }: Described): FastifySchema {
   const access = route.config?.access ?? [];
   const isPublic = access.includes('public');
   const hasBody = [route.method].flat().some((method) => method === 'PUT' || method === 'POST');
+  const isRead = [route.method].flat().every((method) => method === 'GET' || method === 'HEAD');
   const codes: ApiErrorCode[] = [
     'OTR_ERR_BAD_REQUEST',
     'OTR_ERR_FOREIGN_HOST',
@@ -95,6 +96,7 @@ function describe({ schema, url, route }: Described): FastifySchema {
   if (!isPublic) codes.push('OTR_ERR_UNAUTHORIZED', 'OTR_ERR_FORBIDDEN', 'OTR_ERR_TOO_MANY_FAILURES');
   if (url.includes(':')) codes.push('OTR_ERR_NOT_FOUND');
   if (hasBody) codes.push('OTR_ERR_TOO_LARGE', 'OTR_ERR_MEDIA_TYPE', 'OTR_ERR_INVALID', 'OTR_ERR_FULL');
+  if (!isRead) codes.push('OTR_ERR_OUTCOME_UNKNOWN');
   if (url.includes('/admin')) codes.push('OTR_ERR_AGENT_UNREACHABLE', 'OTR_ERR_AGENT_TIMEOUT');
   return {
     // The relay's routes are made by the proxy, which passes no schema on.

@@ -25,6 +25,7 @@ export const API_ERRORS = {
   OTR_ERR_INTERNAL: [500, 'the control plane failed'],
   OTR_ERR_AGENT_UNREACHABLE: [502, 'the agent could not be reached'],
   OTR_ERR_UNAVAILABLE: [503, 'the policy store cannot be written now'],
+  OTR_ERR_OUTCOME_UNKNOWN: [503, 'it is not known whether the change was stored'],
   OTR_ERR_AGENT_TIMEOUT: [504, 'the agent did not answer in time'],
   OTR_ERR_FULL: [507, 'there is no space left for policies'],
 } as const;
@@ -154,6 +155,7 @@ const STORE_FAULTS = {
   full: 'OTR_ERR_FULL',
   too_large: 'OTR_ERR_TOO_LARGE',
   unavailable: 'OTR_ERR_UNAVAILABLE',
+  unknown: 'OTR_ERR_OUTCOME_UNKNOWN',
   unusable: 'OTR_ERR_UNAVAILABLE',
 } as const;
 

@@ -67,6 +67,15 @@ export class TokenBook {
     return found === null || isExpired(found, this.#options.epochMs()) ? null : found;
   }
 
+  /** Whether the secret is of a token that would count if it could be found out that it was not revoked since. */
+  isUndecided(secret: string | null): boolean {
+    const id = secret === null ? undefined : MADE_BY_US.exec(secret)?.[1];
+    const stored = id === undefined || !this.#isBlind() ? undefined : this.#stored.get(id);
+    if (secret === null || stored === undefined || stored.revokedAtEpochMs !== null) return false;
+    const digest = createHash('sha256').update(secret).digest();
+    return isDigest(stored, digest) && !isExpired(stored, this.#options.epochMs());
+  }
+
   /** Whether the token still is what it was when it was found. A store that cannot be read takes nothing away. */
   isValid(token: Token): boolean {
     if (isExpired(token, this.#options.epochMs())) return false;

@@ -14,8 +14,8 @@ export interface AccessStore {
   addToken(token: StoredToken): Promise<void>;
   /** Null when there is no such token; one that was revoked before stays as it was. */
   revokeToken(id: string, by: string, atEpochMs: number): Promise<StoredToken | null>;
-  /** Adds one entry at the end of the chain. */
-  append(draft: AuditDraft): Promise<AuditEntry>;
+  /** Adds one entry at the end of the chain. A store that is asked over a network tries for `withinMs`; default 5000. */
+  append(draft: AuditDraft, withinMs?: number): Promise<AuditEntry>;
   /** Newest first, below `before` when it is not null. */
   newest(before: number | null, limit: number): Promise<readonly AuditEntry[]>;
   /** Oldest first, above `after`. */

@@ -11,8 +11,8 @@ import { type AuditDraft, type AuditEntry, CHAIN_START, chain } from '../core/au
 import { ROLES } from '../core/roles.ts';
 import type { StoredToken } from '../core/tokens.ts';
 import type { AccessStore } from './access-store.ts';
-import type { ConsulKv } from './consul-kv.ts';
-import { Patience, type PatienceOptions } from './patience.ts';
+import type { ConsulKv, KvOperation } from './consul-kv.ts';
+import { type Deadline, Patience, type PatienceOptions } from './patience.ts';
 import { digest } from './sqlite-file.ts';
 import { StoreError } from './store.ts';
 
@@ -64,28 +64,30 @@ class ConsulAccessStore implements AccessStore {
   }
 
   async addToken(token: StoredToken): Promise<void> {
-    const isAdded = await this.#change(token, 0);
+    const deadline = this.#patience.deadline(WRITE_DEADLINE_MS);
+    const isAdded = await this.#patience.until(deadline, () => this.#change(token, 0, deadline));
     // An answer that was lost may have been a success.
-    const stored = isAdded ? null : (await this.#find(token.id))?.token;
+    const stored = isAdded ? null : (await this.#find(token.id, deadline.signal))?.token;
     if (!isAdded && stored?.sha256 !== token.sha256) {
       throw new StoreError('unavailable', `token ${token.id} is there already`);
     }
   }
 
   async revokeToken(id: string, by: string, atEpochMs: number): Promise<StoredToken | null> {
-    return this.#patience.until(WRITE_DEADLINE_MS, async () => {
-      const found = await this.#find(id);
+    const deadline = this.#patience.deadline(WRITE_DEADLINE_MS);
+    return this.#patience.until(deadline, async () => {
+      const found = await this.#find(id, deadline.signal);
       if (found === null) return null;
       if (found.token.revokedAtEpochMs !== null) return found.token;
       const token: StoredToken = { ...found.token, revokedAtEpochMs: atEpochMs, revokedBy: by };
-      if (await this.#change(token, found.modifyIndex)) return token;
+      if (await this.#change(token, found.modifyIndex, deadline)) return token;
       throw new StoreError('unavailable', `token ${id} changed while it was revoked; try again`);
     });
   }
 
   /** One at a time: two of one replica could only make each other fail. */
-  append(draft: AuditDraft): Promise<AuditEntry> {
-    const turn = this.#appending.then(() => this.#append(draft));
+  append(draft: AuditDraft, withinMs = WRITE_DEADLINE_MS): Promise<AuditEntry> {
+    const turn = this.#appending.then(() => this.#append(draft, this.#patience.deadline(withinMs)));
     this.#appending = turn.catch(() => undefined);
     return turn;
   }
@@ -115,51 +117,51 @@ class ConsulAccessStore implements AccessStore {
     this.#kv.close();
   }
 
-  async #append(draft: AuditDraft): Promise<AuditEntry> {
+  async #append(draft: AuditDraft, deadline: Deadline): Promise<AuditEntry> {
     // Two replicas can have the same to say of the same moment; this tells whose entry it is.
     const commit = randomUUID();
     let tried: AuditEntry | null = null;
-    return this.#patience.until(WRITE_DEADLINE_MS, async () => {
+    const { signal } = deadline;
+    return this.#patience.until(deadline, async () => {
       for (;;) {
         // After a fault the entry may be there all the same.
-        if (tried !== null && (await this.#commitOf(tried.sequence)) === commit) return tried;
-        const head = await this.#head();
+        if (tried !== null && (await this.#commitOf(tried.sequence, signal)) === commit) return tried;
+        const head = await this.#head(signal);
         const entry = chain(draft, head.sequence === 0 ? null : head, digest);
         tried = entry;
-        const isDone = await this.#kv.transact([
-          {
-            verb: 'cas',
-            key: `${this.#root}head`,
-            value: JSON.stringify({ sequence: entry.sequence, hash: entry.hash }),
-            index: head.modifyIndex,
-          },
+        const value = JSON.stringify({ sequence: entry.sequence, hash: entry.hash });
+        const operations: KvOperation[] = [
+          { verb: 'cas', key: `${this.#root}head`, value, index: head.modifyIndex },
           { verb: 'set', key: this.#keyOf(entry.sequence), value: JSON.stringify({ ...entry, commit }) },
-        ]);
+        ];
+        const isDone = await this.#kv.transact(operations, signal);
         if (isDone) return entry;
       }
     });
   }
 
   /** @returns false when the token is not as it was at `modifyIndex` */
-  #change(token: StoredToken, modifyIndex: number): Promise<boolean> {
-    return this.#patience.until(WRITE_DEADLINE_MS, () =>
-      this.#kv.transact([
-        { verb: 'cas', key: `${this.#root}tokens/${token.id}`, value: JSON.stringify(token), index: modifyIndex },
-        { verb: 'set', key: `${this.#root}stamp`, value: randomUUID() },
-      ]),
-    );
+  #change(token: StoredToken, modifyIndex: number, { signal }: Deadline): Promise<boolean> {
+    const operations: KvOperation[] = [
+      { verb: 'cas', key: `${this.#root}tokens/${token.id}`, value: JSON.stringify(token), index: modifyIndex },
+      { verb: 'set', key: `${this.#root}stamp`, value: randomUUID() },
+    ];
+    return this.#kv.transact(operations, signal);
   }
 
-  async #find(id: string): Promise<{ readonly token: StoredToken; readonly modifyIndex: number } | null> {
+  async #find(
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly token: StoredToken; readonly modifyIndex: number } | null> {
     // What is no id of ours must not become a path in Consul.
     if (!/^[\w-]{1,64}$/.test(id)) return null;
     const key = `${this.#root}tokens/${id}`;
-    const entry = (await this.#kv.read(key)).entries.find((one) => one.key === key);
+    const entry = (await this.#kv.read(key, null, signal)).entries.find((one) => one.key === key);
     return entry === undefined ? null : { token: tokenFrom(entry.value), modifyIndex: entry.modifyIndex };
   }
 
-  async #head(): Promise<Head> {
-    const entry = (await this.#kv.read(`${this.#root}head`)).entries[0];
+  async #head(signal: AbortSignal | null = null): Promise<Head> {
+    const entry = (await this.#kv.read(`${this.#root}head`, null, signal)).entries[0];
     if (entry === undefined) return { sequence: 0, hash: CHAIN_START, modifyIndex: 0 };
     const { sequence, hash } = parse(entry.key, entry.value) as Partial<Head>; // checked below
     if (typeof sequence !== 'number' || typeof hash !== 'string') throw damaged(entry.key);
@@ -173,9 +175,9 @@ class ConsulAccessStore implements AccessStore {
     return entries.map(({ key, value }) => entryFrom(key, value));
   }
 
-  async #commitOf(sequence: number): Promise<unknown> {
+  async #commitOf(sequence: number, signal: AbortSignal): Promise<unknown> {
     const key = this.#keyOf(sequence);
-    const value = (await this.#kv.values([key])).get(key);
+    const value = (await this.#kv.values([key], signal)).get(key);
     return value === undefined ? null : (parse(key, value) as { commit?: unknown }).commit;
   }
 

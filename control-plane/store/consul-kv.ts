@@ -46,6 +46,10 @@ export interface Blocking {
 export const VALUE_LIMIT_BYTES = 512 * 1024;
 const CALL_TIMEOUT_MS = 2_000;
 const READS_AT_ONCE = 16;
+const NEVER_CONNECTED: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
+
+/** A `write` may be done in part or twice without harm; of a `commit` it must be known whether it was done. */
+type Call = 'read' | 'write' | 'commit';
 
 export class ConsulKv {
   readonly #client: Consul;
@@ -79,13 +83,13 @@ export class ConsulKv {
   }
 
   /** The values of these keys; a key that is not there is missing in the map. */
-  async values(keys: readonly string[]): Promise<Map<string, string>> {
+  async values(keys: readonly string[], signal: AbortSignal | null = null): Promise<Map<string, string>> {
     const found = new Map<string, string>();
     const waiting = [...keys];
     const work = async (): Promise<void> => {
       for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) {
         const asked = key;
-        const [, item] = (await this.#call('read', null, (common) =>
+        const [, item] = (await this.#call('read', signal, (common) =>
           this.#client.kv.get({ ...common, key: asked, consistent: true, timeout: CALL_TIMEOUT_MS } as object),
         )) as unknown as [IncomingMessage, RawEntry | undefined];
         if (item !== undefined) found.set(asked, item.Value ?? '');
@@ -95,15 +99,20 @@ export class ConsulKv {
     return found;
   }
 
-  async put(key: string, value: string): Promise<void> {
+  async put(key: string, value: string, signal: AbortSignal | null = null): Promise<void> {
     refuseLarge(key, value);
-    await this.#call('write', null, (common) =>
+    await this.#call('write', signal, (common) =>
       this.#client.kv.set({ ...common, key, value, timeout: CALL_TIMEOUT_MS } as { key: string; value: string }),
     );
   }
 
-  /** All operations or none. @returns false when one of them did not find what it needs */
-  async transact(operations: readonly KvOperation[]): Promise<boolean> {
+  /**
+   * All operations or none.
+   *
+   * @returns false when one of them did not find what it needs
+   * @throws StoreError of kind `unknown` when they were sent and no answer says what became of them
+   */
+  async transact(operations: readonly KvOperation[], signal: AbortSignal | null = null): Promise<boolean> {
     for (const operation of operations) if ('value' in operation) refuseLarge(operation.key, operation.value);
     const body = operations.map((operation) => ({
       KV: {
@@ -114,7 +123,7 @@ export class ConsulKv {
       },
     }));
     try {
-      await this.#call('write', null, (common) =>
+      await this.#call('commit', signal, (common) =>
         this.#client.transaction.create(body as never, { ...common, timeout: CALL_TIMEOUT_MS } as never),
       );
       return true;
@@ -165,18 +174,20 @@ export class ConsulKv {
     this.#client.destroy();
   }
 
-  async #call<T>(what: 'read' | 'write', signal: AbortSignal | null, run: (common: object) => Promise<T>): Promise<T> {
+  async #call<T>(what: Call, signal: AbortSignal | null, run: (common: object) => Promise<T>): Promise<T> {
     // The package is cancelled through an emitter; `includeResponse` gives the headers with the body.
     const context = Object.assign(new EventEmitter(), { includeResponse: true });
     const cancel = (): void => void context.emit('cancel');
+    let isSent = false;
     try {
       const token = await this.#token();
       signal?.throwIfAborted();
       signal?.addEventListener('abort', cancel, { once: true });
+      isSent = true;
       const dc = this.#access.datacenter;
       return await run({ ctx: context, ...(token === null ? {} : { token }), ...(dc === null ? {} : { dc }) });
     } catch (error) {
-      throw explain(what, error);
+      throw explain(what === 'commit' && !isSent ? 'write' : what, error);
     } finally {
       signal?.removeEventListener('abort', cancel);
     }
@@ -207,7 +218,7 @@ function refuseLarge(key: string, value: string): void {
   throw new StoreError('too_large', text);
 }
 
-function explain(what: 'read' | 'write', raw: unknown): StoreError {
+function explain(what: Call, raw: unknown): StoreError {
   const status = statusOf(raw);
   const text = raw instanceof Error ? raw.message : String(raw);
   // The package's errors hang on the whole request, token included; no log may get hold of that.
@@ -217,10 +228,21 @@ function explain(what: 'read' | 'write', raw: unknown): StoreError {
     return new StoreError('too_large', `${hint} (${text})`, { cause: error });
   }
   if (status === 403) {
-    const text403 = `Consul refuses to ${what} (${text}); the token needs key_prefix write, key_prefix read and session write`;
+    const text403 = `Consul refuses to ${what === 'read' ? 'read' : 'write'} (${text}); the token needs key_prefix write, key_prefix read and session write`;
     return new StoreError('unavailable', text403, { cause: error });
   }
+  if (what === 'commit' && mayHaveHappened(raw, status, text)) {
+    const told = `Consul did not say whether the change was stored (${text})`;
+    return new StoreError('unknown', `${told}; read it again before it is repeated`, { cause: error });
+  }
   return unavailable(what, text, error);
+}
+
+/** Not when there was nobody to send it to, nor when what came back says that nothing was begun. */
+function mayHaveHappened(raw: unknown, status: number, text: string): boolean {
+  if (status >= 500) return !text.includes('No cluster leader');
+  const code = raw instanceof Error && 'code' in raw ? String(raw.code) : '';
+  return status === 0 && !NEVER_CONNECTED.has(code);
 }
 
 function unavailable(what: string, text: string, cause?: unknown): StoreError {

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Rollout } from '../core/rollout.ts';
-import type { KvEntry } from './consul-kv.ts';
+import type { KvEntry, KvOperation } from './consul-kv.ts';
 import { type PolicyRevision, type StoredPolicy, StoreError } from './store.ts';
 
 /** What is kept about a document besides its text. */
@@ -97,6 +97,24 @@ export class Layout {
 
   document(id: string, revision: number, sha256: string): string {
     return this.documentsOf(id, revision) + sha256;
+  }
+
+  /** Names the next version, provided that the index is still the one of the snapshot. */
+  indexTo(version: number, commit: string, { indexModifyIndex }: Snapshot): KvOperation {
+    return { verb: 'cas', key: this.index, value: JSON.stringify({ version, commit }), index: indexModifyIndex };
+  }
+
+  rolloutTo(rollout: Rollout): KvOperation {
+    return { verb: 'set', key: this.rollout, value: JSON.stringify(rollout) };
+  }
+
+  /** Takes a revision out of the history. */
+  expire(id: string, revision: number): KvOperation[] {
+    if (revision < 1) return [];
+    return [
+      { verb: 'delete', key: this.historyOf(id, revision) },
+      { verb: 'delete-tree', key: this.documentsOf(id, revision) },
+    ];
   }
 
   /** @throws StoreError `unusable` when something else was written there */

@@ -17,7 +17,7 @@ import {
   type Snapshot,
 } from './consul-layout.ts';
 import { find, type Known, NOTHING, setOf, withPolicy } from './known-set.ts';
-import { Patience } from './patience.ts';
+import { type Deadline, Patience } from './patience.ts';
 import {
   type Backup,
   HISTORY_LIMIT,
@@ -90,7 +90,7 @@ class ConsulStore implements Store {
 
   async start(): Promise<void> {
     const { startDeadlineMs = START_DEADLINE_MS } = this.#options;
-    await this.#patience.until(startDeadlineMs, () => this.#refresh());
+    await this.#patience.until(this.#patience.deadline(startDeadlineMs), () => this.#refresh());
     this.#watching = this.#watch();
   }
 
@@ -129,25 +129,25 @@ class ConsulStore implements Store {
 
   put(document: PolicyDocument, options: WriteOptions): Promise<WriteResult> {
     const change = { kind: document.kind, name: document.metadata.name, document: JSON.stringify(document) };
-    return this.#inTurn(() => this.#write(policyIdOf(document), change, options));
+    return this.#inTurn((deadline) => this.#write(policyIdOf(document), change, options, deadline));
   }
 
   remove(id: PolicyId, options: WriteOptions): Promise<WriteResult> {
     const slash = id.indexOf('/');
     const change = { kind: id.slice(0, slash), name: id.slice(slash + 1), document: null };
-    return this.#inTurn(() => this.#write(id, change, options));
+    return this.#inTurn((deadline) => this.#write(id, change, options, deadline));
   }
 
   putRollout(rollout: Rollout, { ifVersion }: { ifVersion: number }): Promise<RolloutWriteResult> {
-    return this.#inTurn(async () => {
-      const snapshot = await this.#refresh();
+    return this.#inTurn(async (deadline) => {
+      const snapshot = await this.#refresh(deadline.signal);
       const { version } = this.#known;
       if (version !== ifVersion) return { kind: 'moved', version };
       const commit = randomUUID();
-      const operations = [this.#indexTo(version + 1, commit, snapshot), this.#rolloutTo(rollout)];
+      const operations = [this.#layout.indexTo(version + 1, commit, snapshot), this.#layout.rolloutTo(rollout)];
       // The index keeps the name of the last commit only; a later one hides ours, and then the caller looks again anyway.
-      const isOurs = async (): Promise<boolean> => (await this.#refresh()).index?.commit === commit;
-      if (!(await this.#commit(operations, isOurs))) return { kind: 'moved', version: this.#known.version };
+      const isOurs = async (): Promise<boolean> => (await this.#refresh(deadline.signal)).index?.commit === commit;
+      if (!(await this.#commit(operations, isOurs, deadline))) return { kind: 'moved', version: this.#known.version };
       this.#take({ ...this.#known, version: version + 1, rollout, commit }, true);
       return { kind: 'written', version: version + 1 };
     });
@@ -160,7 +160,7 @@ class ConsulStore implements Store {
 
   backup(): Promise<Backup> {
     const { writeDeadlineMs = WRITE_DEADLINE_MS } = this.#options;
-    return this.#patience.until(writeDeadlineMs, async () => {
+    return this.#patience.until(this.#patience.deadline(writeDeadlineMs), async () => {
       await this.#refresh();
       return readConsulBackup(this.#kv, this.#layout, setOf(this.#known));
     });
@@ -178,50 +178,57 @@ class ConsulStore implements Store {
     this.#kv.close();
   }
 
-  /** One write at a time: two of one replica could only make each other fail. */
-  #inTurn<T>(write: () => Promise<T>): Promise<T> {
+  /** One write at a time: two of one replica could only make each other fail. The wait for the turn is part of its time. */
+  #inTurn<T>(write: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const { writeDeadlineMs = WRITE_DEADLINE_MS } = this.#options;
+    const deadline = this.#patience.deadline(writeDeadlineMs);
     const turn = this.#writing.then(() => {
       if (this.#failure !== null) throw new StoreError(this.#failure.kind, this.#failure.message);
-      return write();
+      return write(deadline);
     });
     this.#writing = turn.catch((error: unknown) => {
       if (error instanceof StoreError && error.kind === 'unavailable') this.#failOutside(error);
+      // What was in doubt is no news for the next write; that Consul is silent is.
+      if (error instanceof StoreError && error.kind === 'unknown') {
+        this.#failOutside(new StoreError('unavailable', 'policy store in Consul does not answer', { cause: error }));
+      }
     });
     return turn;
   }
 
-  async #write(id: PolicyId, change: Change, options: WriteOptions): Promise<WriteResult> {
-    const snapshot = await this.#refresh();
+  async #write(id: PolicyId, change: Change, options: WriteOptions, deadline: Deadline): Promise<WriteResult> {
+    const { signal } = deadline;
+    const snapshot = await this.#refresh(signal);
     const before = this.#known;
     const current = find(before, id);
     const decided = decideWrite(change, current, before.version, options);
     if (decided !== null) return decided;
     const version = before.version + 1;
-    const revision = (current?.revision ?? (await this.#lastRevision(id))) + 1;
+    const revision = (current?.revision ?? (await this.#lastRevision(id, signal))) + 1;
     const { author, message = '', rollout } = options;
     const sha256 = change.document === null ? null : digestOf(change.document);
     const record = { revision, version, author, message, at: this.#options.epochMs() };
     if (change.document !== null && sha256 !== null) {
       // After the index was read: should the text be swept away as a leftover, then by a commit that makes ours fail.
-      await this.#kv.put(this.#layout.document(id, revision, sha256), change.document);
+      await this.#kv.put(this.#layout.document(id, revision, sha256), change.document, signal);
     }
     const commit = randomUUID();
     const entry: RevisionRecord = { ...record, sha256, action: sha256 === null ? 'remove' : 'put', commit };
     const operations: KvOperation[] = [
-      this.#indexTo(version, commit, snapshot),
+      this.#layout.indexTo(version, commit, snapshot),
       sha256 === null
         ? { verb: 'delete', key: this.#layout.policy(id) }
         : { verb: 'set', key: this.#layout.policy(id), value: JSON.stringify({ ...record, sha256 }) },
       { verb: 'set', key: this.#layout.historyOf(id, revision), value: JSON.stringify(entry) },
-      ...(rollout === undefined ? [] : [this.#rolloutTo(rollout)]),
-      ...this.#expire(id, revision - HISTORY_LIMIT),
+      ...(rollout === undefined ? [] : [this.#layout.rolloutTo(rollout)]),
+      ...this.#layout.expire(id, revision - HISTORY_LIMIT),
     ];
     const isOurs = async (): Promise<boolean> => {
-      const history = await this.#kv.read(this.#layout.historyOf(id, revision));
+      const history = await this.#kv.read(this.#layout.historyOf(id, revision), null, signal);
       return this.#layout.revisions(history.entries).some((one) => one.commit === commit);
     };
-    if (!(await this.#commit(operations, isOurs))) {
-      await this.#refresh();
+    if (!(await this.#commit(operations, isOurs, deadline))) {
+      await this.#refresh(signal);
       return { kind: 'moved', version: this.#known.version };
     }
     const policy =
@@ -238,49 +245,30 @@ class ConsulStore implements Store {
    *
    * @param isOurs  whether the transaction is what stands in the store
    * @returns false when another change came first
-   * @throws StoreError when that cannot be found out before the deadline; then nothing may be acknowledged
+   * @throws StoreError of kind `unknown` when that cannot be found out before the deadline
    */
-  async #commit(operations: readonly KvOperation[], isOurs: () => Promise<boolean>): Promise<boolean> {
-    const { writeDeadlineMs = WRITE_DEADLINE_MS } = this.#options;
-    let isFirst = true;
-    return this.#patience.until(writeDeadlineMs, async () => {
-      const isInDoubt = !isFirst;
-      isFirst = false;
-      if (await this.#kv.transact(operations)) return true;
-      return isInDoubt && (await isOurs());
+  async #commit(
+    operations: readonly KvOperation[],
+    isOurs: () => Promise<boolean>,
+    deadline: Deadline,
+  ): Promise<boolean> {
+    let sent = 0;
+    return this.#patience.until(deadline, async () => {
+      sent++;
+      if (await this.#kv.transact(operations, deadline.signal)) return true;
+      return sent > 1 && (await isOurs());
     });
   }
 
-  #indexTo(version: number, commit: string, { indexModifyIndex }: Snapshot): KvOperation {
-    return {
-      verb: 'cas',
-      key: this.#layout.index,
-      value: JSON.stringify({ version, commit }),
-      index: indexModifyIndex,
-    };
-  }
-
-  #rolloutTo(rollout: Rollout): KvOperation {
-    return { verb: 'set', key: this.#layout.rollout, value: JSON.stringify(rollout) };
-  }
-
-  #expire(id: string, revision: number): KvOperation[] {
-    if (revision < 1) return [];
-    return [
-      { verb: 'delete', key: this.#layout.historyOf(id, revision) },
-      { verb: 'delete-tree', key: this.#layout.documentsOf(id, revision) },
-    ];
-  }
-
-  async #lastRevision(id: string): Promise<number> {
-    const { entries } = await this.#kv.read(this.#layout.history(id));
+  async #lastRevision(id: string, signal: AbortSignal): Promise<number> {
+    const { entries } = await this.#kv.read(this.#layout.history(id), null, signal);
     return Math.max(0, ...this.#layout.revisions(entries).map(({ revision }) => revision));
   }
 
   /** Reads the set as of now and announces what is new in it. */
-  async #refresh(): Promise<Snapshot> {
+  async #refresh(signal: AbortSignal | null = null): Promise<Snapshot> {
     const before = this.#announcements;
-    const snapshot = await this.#judged(await this.#kv.read(this.#layout.set));
+    const snapshot = await this.#judged(await this.#kv.read(this.#layout.set, null, signal));
     this.#take(await this.#complete(snapshot), before === this.#announcements);
     this.#recover();
     return snapshot;
@@ -329,7 +317,7 @@ class ConsulStore implements Store {
     const history = await this.#kv.read(this.#layout.histories());
     const versions = [...snapshot.policies.values(), ...this.#layout.revisions(history.entries)];
     const highest = Math.max(this.#known.version, ...versions.map(({ version }) => version));
-    const operation = this.#indexTo(highest + 1, randomUUID(), snapshot);
+    const operation = this.#layout.indexTo(highest + 1, randomUUID(), snapshot);
     // False: another replica was quicker, and what it wrote is read now.
     if (await this.#kv.transact([operation])) {
       this.#options.onNotice(

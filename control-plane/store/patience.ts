@@ -13,6 +13,12 @@ export interface PatienceOptions {
   readonly signal: AbortSignal;
 }
 
+/** When a piece of work must be over: for those who look at the clock, and for those who wait. */
+export interface Deadline {
+  readonly at: number;
+  readonly signal: AbortSignal;
+}
+
 export class Patience {
   readonly #options: PatienceOptions;
 
@@ -20,25 +26,46 @@ export class Patience {
     this.#options = options;
   }
 
-  /** Runs until it succeeds. @throws the last StoreError once the time is over, and at once what waiting does not cure */
-  async until<T>(deadlineMs: number, run: () => Promise<T>): Promise<T> {
+  deadline(afterMs: number): Deadline {
     const { now, signal } = this.#options;
-    const deadline = now() + deadlineMs;
+    return {
+      at: now() + afterMs,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(Math.max(0, Math.ceil(afterMs)))]),
+    };
+  }
+
+  /**
+   * Runs until it succeeds. What runs should pass the deadline's signal on, or it may end later by as long as it takes.
+   *
+   * @throws the last StoreError once the time is over, and at once what waiting does not cure; of kind `unknown` when any of
+   *         the attempts may have done what it should
+   */
+  async until<T>({ at, signal }: Deadline, run: () => Promise<T>): Promise<T> {
+    let isInDoubt = false;
     for (let failures = 1; ; failures++) {
       try {
         return await run();
       } catch (error) {
-        const isPassing = error instanceof StoreError && error.kind === 'unavailable';
-        if (!isPassing || now() >= deadline || signal.aborted) throw error;
-        await this.afterFailure(failures);
+        if (!(error instanceof StoreError)) throw error;
+        isInDoubt ||= error.kind === 'unknown';
+        const isPassing = error.kind === 'unavailable' || error.kind === 'unknown';
+        const backOffMs = this.#backOff(failures);
+        if (!isPassing || signal.aborted || this.#options.now() + backOffMs >= at) {
+          throw isInDoubt ? new StoreError('unknown', error.message, { cause: error.cause }) : error;
+        }
+        await this.pause(backOffMs);
       }
     }
   }
 
-  /** Half fixed, half chance: replicas that lost one Consul must not come back in the same instant. */
   async afterFailure(failures: number): Promise<void> {
+    await this.pause(this.#backOff(failures));
+  }
+
+  /** Half fixed, half chance: replicas that lost one Consul must not come back in the same instant. */
+  #backOff(failures: number): number {
     const full = Math.min(LONGEST_BACK_OFF_MS, FIRST_BACK_OFF_MS * 2 ** Math.min(16, failures - 1));
-    await this.pause(full / 2 + (full / 2) * this.#options.random());
+    return full / 2 + (full / 2) * this.#options.random();
   }
 
   /** Waits, or returns early when stopped. */

@@ -115,12 +115,13 @@ export interface Store {
 /**
  * Why the store cannot be opened or written.
  *
- * `full`: no space left. `unavailable`: input/output error or lock; nothing was acknowledged, later writes reopen first.
+ * `full`: no space left. `unavailable`: input/output error or lock; nothing was changed, later writes reopen first.
+ * `unknown`: the change was sent and no answer came back, so it may be there or still come.
  * `unusable`: damaged, foreign, newer or read-only; the process must not serve an empty set in its place.
  * `too_large`: this one document cannot be kept.
  */
 export class StoreError extends Error {
-  readonly kind: 'full' | 'unavailable' | 'unusable' | 'too_large';
+  readonly kind: 'full' | 'unavailable' | 'unknown' | 'unusable' | 'too_large';
 
   constructor(kind: StoreError['kind'], message: string, options?: ErrorOptions) {
     super(message, options);

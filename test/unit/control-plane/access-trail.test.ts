@@ -115,7 +115,8 @@ t.test('tokens count for a while when their store cannot be read, and no longer'
   await world.book.refresh();
   t.equal(await call(world, 'GET', '/read'), 200, 'still known');
   world.now += 1;
-  t.equal(await call(world, 'GET', '/read'), 401);
+  t.equal(await call(world, 'GET', '/read'), 503);
+  t.equal(await call(world, 'GET', '/read', SECRET.replaceAll('a', 'b')), 401, 'nothing is told to who only guesses');
   t.equal(world.book.isValid(TOKEN), true, 'streams that are open go on: nothing says that it was revoked');
   world.fault = null;
   await world.book.refresh();
