@@ -22,8 +22,9 @@ export function latency(ms: number | null | undefined): string {
 export function share(ratio: number | null): string {
   if (ratio === null) return DASH;
   if (ratio >= 1) return '100 %';
-  const floored = Math.floor(ratio * 100_000) / 1000;
-  return `${floored.toFixed(floored >= 99 ? 3 : 1)} %`;
+  const digits = ratio >= 0.99 ? 3 : 1;
+  const scale = 10 ** digits;
+  return `${(Math.floor(ratio * 100 * scale) / scale).toFixed(digits)} %`;
 }
 
 /** A share of failures; what is not zero never reads as zero. */

@@ -28,7 +28,9 @@ const MARGIN = 16;
 const SWEEPS = 6;
 
 /** O(sweeps × (nodes log nodes + edges)). */
-export function layOut(names: readonly string[], edges: readonly LayoutEdge[]): Layout {
+export function layOut(names: readonly string[], unsorted: readonly LayoutEdge[]): Layout {
+  const keyOf = ({ source, destination }: LayoutEdge): string => `${source}\n${destination}`;
+  const edges = [...unsorted].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
   const columns = inColumns([...new Set(names)].sort(), edges);
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     untangle(columns, edges, sweep % 2 === 0);

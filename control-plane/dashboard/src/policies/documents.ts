@@ -63,8 +63,11 @@ export function templateOf(kind: string, name: string): object {
   const specs: Readonly<Record<string, object>> = {
     MeshDefaults: { retries: { attempts: 2 } },
     ServicePolicy: { timeouts: { request: '10s' }, retries: { attempts: 2 } },
-    HTTPRoute: { rules: [{ name: 'all', backendRefs: [{ name, weight: 1 }] }] },
-    ServiceIntentions: { sources: [{ name: '*', action: 'allow' }] },
+    HTTPRoute: {
+      parentRefs: [{ kind: 'Service', name }],
+      rules: [{ name: 'all', backendRefs: [{ name, weight: 1 }] }],
+    },
+    ServiceIntentions: { defaultAction: 'allow', sources: [{ name: '*', action: 'allow' }] },
   };
   return { apiVersion: 'outrigger.dev/v1', kind, metadata: { name }, spec: specs[kind] ?? {} };
 }
