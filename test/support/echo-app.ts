@@ -1,6 +1,6 @@
 // A small application to stand behind an agent: `node echo-app.ts PORT NAME` answers every request with its name, in a
 // process of its own so that a test can kill it. GET /healthz is 200; POST answers with the number of body bytes. GET /executed
-// lists the paths of all POSTs but `/`, in order, as JSON.
+// lists the paths of all POSTs but `/`, in order, as JSON. GET /break is the last that is answered well, /healthz apart.
 
 import { createServer } from 'node:http';
 
@@ -9,6 +9,7 @@ const name = process.argv[3] ?? 'app';
 if (!Number.isInteger(port)) throw new Error(`echo-app: a port is needed, got ${process.argv[2]}`);
 
 const executed: string[] = [];
+let isBroken = false;
 const server = createServer((request, response) => {
   let bytes = 0;
   request.on('data', (chunk: Buffer) => {
@@ -18,8 +19,13 @@ const server = createServer((request, response) => {
     if (request.method === 'POST' && request.url !== '/') executed.push(request.url ?? '');
     const body =
       request.method === 'POST' ? String(bytes) : request.url === '/executed' ? JSON.stringify(executed) : name;
-    response.writeHead(200, { 'content-type': 'text/plain', 'x-app': name, 'content-length': Buffer.byteLength(body) });
+    response.writeHead(isBroken && request.url !== '/healthz' ? 500 : 200, {
+      'content-type': 'text/plain',
+      'x-app': name,
+      'content-length': Buffer.byteLength(body),
+    });
     response.end(body);
+    if (request.url === '/break') isBroken = true;
   });
 });
 server.keepAliveTimeout = 65_000;
