@@ -1,6 +1,6 @@
 // A small application to stand behind an agent: `node echo-app.ts PORT NAME` answers every request with its name, in a
 // process of its own so that a test can kill it. GET /healthz is 200; POST answers with the number of body bytes. GET /executed
-// lists the paths of all POSTs but `/`, in order, as JSON. GET /break is the last that is answered well, /healthz apart.
+// lists the paths of all POSTs but `/`, in order, as JSON. After GET /break all but /healthz is answered 503.
 
 import { createServer } from 'node:http';
 
@@ -19,7 +19,7 @@ const server = createServer((request, response) => {
     if (request.method === 'POST' && request.url !== '/') executed.push(request.url ?? '');
     const body =
       request.method === 'POST' ? String(bytes) : request.url === '/executed' ? JSON.stringify(executed) : name;
-    response.writeHead(isBroken && request.url !== '/healthz' ? 500 : 200, {
+    response.writeHead(isBroken && request.url !== '/healthz' ? 503 : 200, {
       'content-type': 'text/plain',
       'x-app': name,
       'content-length': Buffer.byteLength(body),
