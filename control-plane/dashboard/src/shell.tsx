@@ -1,10 +1,9 @@
 // The frame around every screen: navigation, age of the data, what is wrong with the sources, the token when one is asked for.
 
-import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useApp } from './app.ts';
-import { plural } from './format.ts';
 import { Help } from './help.tsx';
+import { bannersOf } from './live/banners.ts';
 import { formatRoute, type Screen } from './route.ts';
 import { EndpointsScreen } from './screens/endpoints.tsx';
 import { MeshScreen } from './screens/mesh.tsx';
@@ -19,8 +18,6 @@ const TABS: readonly (readonly [screen: Screen, title: string])[] = [
   ['timeline', 'Timeline'],
   ['policies', 'Policies'],
 ];
-/** Discovery that was not confirmed for longer than this is said aloud. */
-const SLOW_DISCOVERY_MS = 60_000;
 /** A page that follows hears something at least this often while agents report. */
 const OLD_DATA_MS = 5_000;
 
@@ -113,6 +110,7 @@ function ThemeButton() {
   const names = { auto: 'System', light: 'Light', dark: 'Dark' } as const;
   return (
     <button type="button" class="quiet" onClick={() => app.nextTheme()} title="Light or dark (d)">
+      <span aria-hidden="true">◐ </span>
       <span class="hidden">Theme: </span>
       {names[app.theme.value]}
     </button>
@@ -120,45 +118,14 @@ function ThemeButton() {
 }
 
 function Banners() {
-  const { live } = useApp();
-  const { link, storeFault, mesh } = live;
-  const held = new Set<string>();
-  let slow = 0;
-  for (const { holding, service } of mesh.value.services.values()) if (holding.length > 0) held.add(service);
-  for (const { discovery, state } of mesh.value.agents.values()) {
-    if (state !== 'gone' && discovery.some(({ ageMs }) => (ageMs ?? 0) > SLOW_DISCOVERY_MS)) slow++;
-  }
+  const { link, storeFault, mesh } = useApp().live;
   return (
     <>
-      {link.value === 'lost' && (
-        <Banner id="link">
-          The control plane does not answer. What is shown is the last that was heard; agents keep their endpoints and
-          policies, and traffic goes on.
-        </Banner>
-      )}
-      {storeFault.value !== null && link.value !== 'lost' && (
-        <Banner id="store">
-          The policy store cannot be read: {storeFault.value}. Agents keep their policies; nothing can be changed until
-          it is back.
-        </Banner>
-      )}
-      {held.size > 0 && (
-        <Banner id="consul">
-          Consul’s answer is not believed for {[...held].sort().slice(0, 4).join(', ')}
-          {held.size > 4 && ` and ${held.size - 4} more`}: agents keep the last good endpoints, and traffic goes on.
-        </Banner>
-      )}
-      {held.size === 0 && slow > 0 && (
-        <Banner id="consul">{plural(slow, 'agent')} have not heard from Consul for more than a minute.</Banner>
-      )}
+      {bannersOf({ link: link.value, storeFault: storeFault.value, mesh: mesh.value }).map(({ id, text }) => (
+        <div key={id} class="banner" role="alert" data-banner={id}>
+          {text}
+        </div>
+      ))}
     </>
-  );
-}
-
-function Banner({ id, children }: { readonly id: string; readonly children: ComponentChildren }) {
-  return (
-    <div class="banner" role="alert" data-banner={id}>
-      {children}
-    </div>
   );
 }

@@ -11,6 +11,8 @@ export interface EndpointRow {
   readonly endpoint: EndpointView;
   /** Agents that have it in another state than the one that is shown. */
   readonly dissenters: number;
+  /** The reason without the endpoint's own name in front, which the row shows already; empty when there is none. */
+  readonly why: string;
 }
 
 export const SORTS = ['service', 'name', 'state', 'rate', 'flight', 'ewma', 'failures'] as const;
@@ -29,10 +31,17 @@ export function endpointRows(services: Iterable<ServiceView>): EndpointRow[] {
         name: shortName(service, endpoint.id, endpoint.address),
         endpoint,
         dissenters,
+        why: whyOf(service, endpoint),
       });
     }
   }
   return rows;
+}
+
+function whyOf(service: string, { reason, address }: EndpointView): string {
+  const text = reason ?? '';
+  const itself = `${service}@${address} `;
+  return text.startsWith(itself) ? text.slice(itself.length) : text;
 }
 
 /** Every word must be somewhere in the row. `state` empty: any. */

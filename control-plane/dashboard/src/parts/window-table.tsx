@@ -12,6 +12,8 @@ export interface Column {
   readonly title: string;
   readonly key?: string;
   readonly isNumber?: boolean;
+  /** Left out on a narrow screen; cells of the column carry the class `wide`. */
+  readonly isWide?: boolean;
   readonly about?: string;
 }
 
@@ -75,7 +77,7 @@ function Heading(props: {
   readonly sort: { readonly key: string; readonly isDown: boolean; readonly onSort: (key: string) => void } | undefined;
 }) {
   const { column, sort } = props;
-  const classes = column.isNumber === true ? 'number' : '';
+  const classes = `${column.isNumber === true ? 'number' : ''} ${column.isWide === true ? 'wide' : ''}`.trim();
   if (sort === undefined || column.key === undefined) {
     return (
       <th scope="col" class={classes} title={column.about}>

@@ -21,12 +21,12 @@ const COLUMNS = [
   { title: 'Endpoint', key: 'name' },
   { title: 'Address' },
   { title: 'State', key: 'state' },
-  { title: 'Weight', isNumber: true },
+  { title: 'Weight', isNumber: true, isWide: true },
   { title: 'Attempts /s', key: 'rate', isNumber: true },
   { title: 'In flight', key: 'flight', isNumber: true },
-  { title: 'Conns', isNumber: true, about: 'open connections of all agents' },
+  { title: 'Conns', isNumber: true, isWide: true, about: 'open connections of all agents' },
   { title: 'Peak EWMA', key: 'ewma', isNumber: true, about: 'latency that picks are made by, of the slowest caller' },
-  { title: 'Attempts', isNumber: true },
+  { title: 'Attempts', isNumber: true, isWide: true },
   { title: 'Failed', key: 'failures', isNumber: true },
   { title: 'Back in', isNumber: true },
   { title: 'Why' },
@@ -113,18 +113,18 @@ function Row(props: { readonly row: EndpointRow; readonly now: number; readonly 
         <Pill kind={STATE_CLASS[state]}>{state}</Pill>
         {seen !== '' && <span class="muted small">{seen}</span>}
       </td>
-      <td class="number">{count(endpoint.weight)}</td>
+      <td class="number wide">{count(endpoint.weight)}</td>
       <td class="number">{rate(endpoint.attemptsPerSecond)}</td>
       <td class="number">{count(endpoint.inFlight)}</td>
-      <td class="number">{count(endpoint.connections)}</td>
+      <td class="number wide">{count(endpoint.connections)}</td>
       <td class="number">{latency(endpoint.ewmaMs)}</td>
-      <td class="number">{count(attempts)}</td>
-      <td class={`number ${failed}`} title={`${count(failures)} failed`}>
+      <td class="number wide">{count(attempts)}</td>
+      <td class={`number ${failed}`} title={`${count(failures)} of ${count(attempts)} failed`}>
         {failureShare(failures, attempts)}
       </td>
       <td class="number">{isOut ? countdown(endpoint.ejectedUntilEpochMs, now) : ''}</td>
       <td class="sentence" title={reason ?? ''}>
-        {reason ?? ''}
+        {row.why}
       </td>
       <td class="do">
         {isOut && (

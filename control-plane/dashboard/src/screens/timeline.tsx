@@ -9,6 +9,7 @@ import { Empty, Filter, matches } from '../parts/pieces.tsx';
 import { groupEvents, LANES, type Lane, laneOf, placeMarks, toneOf } from '../timeline/lanes.ts';
 
 const SPANS = [
+  ['2', '2 min'],
   ['5', '5 min'],
   ['15', '15 min'],
   ['60', '1 h'],

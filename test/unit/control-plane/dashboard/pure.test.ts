@@ -242,6 +242,11 @@ t.test('endpoint rows: every word of the filter must be there; sorting is steady
     ['pay-1', 'pay-2', 'pay@orders-1'],
     'a foreign id is shown whole',
   );
+  const whyOf = (reason: string | null) =>
+    endpointRows([service('pay', { endpoints: [endpoint('pay-1', { reason })] })])[0]?.why;
+  t.equal(whyOf('pay@10.0.0.1:1 ejected for 5 s (1st time): reset'), 'ejected for 5 s (1st time): reset');
+  t.equal(whyOf('pay@10.0.0.1:12 ejected'), 'pay@10.0.0.1:12 ejected', 'another endpoint keeps its name');
+  t.equal(whyOf(null), '');
   t.same(
     filterRows(rows, '5XX pay', '').map(({ name }) => name),
     ['pay-2'],
