@@ -35,6 +35,7 @@ export interface Advisory {
   readonly id: string;
   /** From its arrival; clocks differ. */
   readonly ttlMs: number;
+  /** Why, without naming the endpoint, for the agent's own sentence: `2 callers failed there, 0 vouch for it`. */
   readonly text: string;
 }
 

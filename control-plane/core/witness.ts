@@ -30,6 +30,9 @@ export interface Verdict {
   readonly accusers: number;
   readonly exonerators: number;
   readonly since: number;
+  /** What speaks against the endpoint, without naming it, no full stop: `2 callers failed there, 0 vouch for it`. */
+  readonly cause: string;
+  /** The same as a full sentence. */
   readonly text: string;
 }
 
@@ -240,9 +243,10 @@ export class WitnessBook {
     let out = 0;
     for (const { verdict } of this.#cases.values()) if (verdict?.service === service) out++;
     if (out >= limit) return null;
-    const where = zone === null ? '' : ` from zone ${zone}`;
-    const text = `${endpoint} is advised against${where}: ${against} callers failed there, ${exonerators} vouch for it.`;
-    return { service, endpoint, kind, zone, accusers, exonerators, since, text };
+    const who = zone === null ? 'callers' : `callers of zone ${zone}`;
+    const cause = `${against} ${who} failed there, ${exonerators} vouch for it`;
+    const text = `${endpoint} is advised against: ${cause}.`;
+    return { service, endpoint, kind, zone, accusers, exonerators, since, cause, text };
   }
 
   #accusers({ witnesses }: Case, now: number): Witness[] {

@@ -22,7 +22,7 @@ export interface WitnessesOptions {
 
 /** What the API shows. */
 export interface AdviceView {
-  readonly advisories: readonly (Omit<Verdict, 'since'> & { readonly sinceMs: number })[];
+  readonly advisories: readonly (Omit<Verdict, 'since' | 'cause'> & { readonly sinceMs: number })[];
   /** Agents whose ejections are suspended. */
   readonly suspended: readonly string[];
 }
@@ -66,7 +66,7 @@ export class Witnesses {
     const now = this.#options.clock.now();
     const advisories = this.#book
       .verdicts()
-      .map(({ since, ...rest }) => ({ ...rest, sinceMs: Math.round(now - since) }));
+      .map(({ since, cause: _cause, ...rest }) => ({ ...rest, sinceMs: Math.round(now - since) }));
     return { advisories, suspended: this.#book.suspended() };
   }
 
@@ -104,9 +104,9 @@ export class Witnesses {
   /** Of the services that the agent itself said it knows, and no others. */
   #adviceFor(agentId: string, { services, zone = null }: AgentReport): AdvicePush {
     const known = new Set(services.map(({ service }) => service));
-    const advisories = this.#book.verdicts().flatMap(({ service, endpoint, zone: concerned, since, text }) => {
+    const advisories = this.#book.verdicts().flatMap(({ service, endpoint, zone: concerned, since, cause }) => {
       if (!known.has(service) || (concerned !== null && concerned !== zone)) return [];
-      return [{ service, endpoint, id: `${endpoint} ${Math.round(since)}`, ttlMs: ADVISORY_TTL_MS, text }];
+      return [{ service, endpoint, id: `${endpoint} ${Math.round(since)}`, ttlMs: ADVISORY_TTL_MS, text: cause }];
     });
     return { advisories, isSuspended: this.#book.isSuspended(agentId) };
   }

@@ -46,7 +46,7 @@ t.test('two callers accuse: an idle agent ejects for advised, and takes it back 
   t.equal(ejection?.reason, 'advised');
   t.match(
     ejection?.text,
-    /payments@127\.0\.0\.1:\d+ ejected for .*: advised by the control plane: .* 2 callers failed there, \d+ vouch for it; \d+ of/,
+    /^payments@127\.0\.0\.1:\d+ ejected for [\d.]+ s \(1st time\): advised by the control plane: 2 callers failed there, \d+ vouch for it; 1 of 3 endpoints out, limit 1$/,
   );
   t.match(await agent.metrics(), /outrigger_ejections_total\{destination="payments",reason="advised"\} 1/);
   t.match((await ask(`${controlPlane.url}/v1/advisories`, 'GET')).body, {

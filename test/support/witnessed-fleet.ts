@@ -108,9 +108,9 @@ export function runFleet(options: FleetOptions): FleetResult {
     changes.push(...book.judge(clock.now()));
     agents.forEach(({ mesh }, caller) => {
       const zone = options.zoneOf?.(caller) ?? null;
-      const advisories = book.verdicts().flatMap(({ service, endpoint, since, text, zone: concerned }) => {
+      const advisories = book.verdicts().flatMap(({ service, endpoint, since, cause, zone: concerned }) => {
         if (concerned !== null && concerned !== zone) return [];
-        return [{ service, endpoint, id: `${endpoint} ${since}`, ttlMs: ADVISORY_TTL_MS, text }];
+        return [{ service, endpoint, id: `${endpoint} ${since}`, ttlMs: ADVISORY_TTL_MS, text: cause }];
       });
       const advice: AdvicePush = { advisories, isSuspended: book.isSuspended(nameOf(caller)) };
       if (options.hasWitnesses) clock.after(LATENCY_MS, () => mesh.applyAdvice(advice));

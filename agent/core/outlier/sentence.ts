@@ -123,8 +123,7 @@ function cause({ stats }: EndpointView, reason: EjectionReason): string {
         ? `the probe was answered ${stats.lastFailureStatus}`
         : `the probe ended in ${spoken(stats.lastFailureKind)}`;
     case 'advised':
-      // The advice is a sentence of its own, with its full stop.
-      return `advised by the control plane: ${stats.advice?.text.replace(/\.$/, '') ?? 'without a reason'}`;
+      return `advised by the control plane: ${stats.advice?.text ?? 'without a reason'}`;
     case 'health_check_failed':
       return `${stats.failedChecks} active health checks failed in a row, last: ${stats.checkText}`;
     default:
