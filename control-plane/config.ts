@@ -32,8 +32,8 @@ export interface ControlPlaneConfig {
   readonly tls?: { readonly certFile: string; readonly keyFile: string } | null;
   /** Of one token, or without one of an address; absent: the API's own default, which is the schema's. */
   readonly requestsPerMinute?: number;
-  /** Absent: 0.999, and nobody is called. */
-  readonly slo?: { readonly objective: number; readonly webhooks: readonly string[] };
+  /** Absent: nobody is called. */
+  readonly slo?: { readonly webhooks: readonly string[] };
   readonly log: { readonly level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' };
 }
 
@@ -67,7 +67,7 @@ function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
     auth: auth ?? null,
     tls: tls ?? null,
     requestsPerMinute: requestsPerMinute ?? 6_000,
-    slo: { objective: Number(((slo?.objective ?? 99.9) / 100).toFixed(8)), webhooks: slo?.webhooks ?? [] },
+    slo: { webhooks: slo?.webhooks ?? [] },
     log: { level: log?.level ?? 'info' },
   };
 }

@@ -11,7 +11,10 @@ import { Fleet } from './core/fleet.ts';
 import { Ledger } from './core/ledger.ts';
 import { documentsFor } from './core/scope.ts';
 import { Signal } from './core/signal.ts';
+import { Arrivals } from './core/slo/arrivals.ts';
 import { SloBook } from './core/slo/book.ts';
+import { SloIntake } from './core/slo/intake.ts';
+import { SloTargets } from './core/slo/targets.ts';
 import { Hub } from './push/hub.ts';
 import { pushSetOf } from './push/push-set.ts';
 import { Rollouts } from './push/rollouts.ts';
@@ -21,7 +24,6 @@ import { Witnesses } from './push/witnesses.ts';
 import { createRegistry } from './registry/registry.ts';
 import type { AccessStore } from './store/access-store.ts';
 import { type OpenStore, openAccessStore, openStore } from './store/open-store.ts';
-import { openSloArchive } from './store/slo-archive.ts';
 import type { PolicySet } from './store/store.ts';
 
 export interface ControlPlaneOptions {
@@ -30,6 +32,8 @@ export interface ControlPlaneOptions {
   readonly clock?: Clock;
   /** See ApiOptions. */
   readonly requestTimeoutMs?: number;
+  /** See SloWatchOptions.lookEveryMs. */
+  readonly sloLookEveryMs?: number;
 }
 
 export interface Started {
@@ -47,8 +51,6 @@ export interface ControlPlane {
 }
 
 const SOFTWARE_VERSION = '0.1.0';
-/** Of each service, over 30 days, when the configuration does not say. */
-const DEFAULT_OBJECTIVE = 0.999;
 const SWEEP_EVERY_MS = 5_000;
 const DEFAULT_DEADLINE_MS = 5_000;
 const systemClock: Clock = { now: () => performance.now(), epochMs: () => Date.now() };
@@ -81,6 +83,7 @@ async function run({
   log: givenLog,
   clock = systemClock,
   requestTimeoutMs,
+  sloLookEveryMs,
 }: ControlPlaneOptions): Promise<Running> {
   const log = givenLog ?? pino({ name: 'control-plane', level: config.log.level });
   // The configuration was judged before; whoever builds one by hand must not open the mesh to the network either.
@@ -101,7 +104,7 @@ async function run({
     closers.push(() => opened.leadership.stop());
     const access = await openAccessStore(config.store, { clock, random: Math.random });
     closers.push(() => access.close());
-    const { hub, api } = await join(opened, access, { config, log, clock, requestTimeoutMs }, closers);
+    const { hub, api } = await join(opened, access, { config, log, clock, requestTimeoutMs, sloLookEveryMs }, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     if (config.registry !== null && !isLoopback(config.registry.listen.host)) {
       log.warn('the embedded registry knows no tokens: whoever reaches its address can register services');
@@ -121,12 +124,13 @@ interface Setting {
   readonly log: Logger;
   readonly clock: Clock;
   readonly requestTimeoutMs: number | undefined;
+  readonly sloLookEveryMs: number | undefined;
 }
 
 async function join(
-  { store, leadership, board }: OpenStore,
+  { store, leadership, board, slo }: OpenStore,
   access: AccessStore,
-  { config, log, clock, requestTimeoutMs }: Setting,
+  { config, log, clock, requestTimeoutMs, sloLookEveryMs }: Setting,
   closers: (() => Promise<void>)[],
 ): Promise<{ hub: Hub; api: Api }> {
   const ledger = new Ledger();
@@ -139,15 +143,21 @@ async function join(
   const tellRollout = (reason: string, text: string): void => tell('policy', reason, text, null);
   const rollouts = new Rollouts({ store, leadership, board, ledger, fleet, clock, tell: tellRollout, onFault });
   closers.push(() => rollouts.stop());
-  const { objective, webhooks: urls } = config.slo ?? { objective: DEFAULT_OBJECTIVE, webhooks: [] };
-  const slos = new SloBook(objective);
-  const webhooks = new Webhooks({ urls, onFault });
+  const targets = new SloTargets();
+  const slos = new SloBook((service) => targets.of(service));
+  const arrivals = new Arrivals(slo.isAlone);
+  const intake = new SloIntake(fleet, slos, arrivals);
+  const webhooks = new Webhooks({ urls: config.slo?.webhooks ?? [], onFault });
   closers.push(() => webhooks.stop());
   const sloWatch = new SloWatch({
     book: slos,
-    archive: openSloArchive(config.store, onFault),
+    intake,
+    arrivals,
+    store: slo,
+    isLeader: () => leadership.isLeader(),
     clock,
-    onFault,
+    onNotice: onFault,
+    lookEveryMs: sloLookEveryMs,
     onChange: (change) => {
       const { alert, state, text, service } = change;
       log.warn({ ...change }, text);
@@ -178,6 +188,7 @@ async function join(
   let pushed = pushSetOf(await store.list(), null);
   const publish = (set: PolicySet): void => {
     pushed = pushSetOf(set, pushed);
+    targets.use(set.policies.map(({ document }) => document));
     hub.publish(pushed);
   };
   const hub = new Hub({
@@ -209,7 +220,10 @@ async function join(
     ledger,
     fleet,
     slos,
-    onReport: (agentId, report) => witnesses.hear(agentId, report),
+    onReport: (agentId, report) => {
+      intake.take(agentId, report, clock.now(), clock.epochMs());
+      witnesses.hear(agentId, report);
+    },
     advice: () => witnesses.view(),
     verdicts,
     rollouts,

@@ -80,6 +80,7 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
     outlierDetection: explainOutlier(last),
     healthCheck: explainHealthCheck(last),
     exposeEndpoint: last((s) => s.exposeEndpoint),
+    slo: { target: last((s) => s.slo?.target), window: last((s) => s.slo?.window) },
   };
   return withinBounds(explained);
 }

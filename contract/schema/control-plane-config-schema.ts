@@ -109,17 +109,6 @@ export const ControlPlaneConfigSchema = Type.Object(
     slo: Type.Optional(
       Type.Object(
         {
-          objective: Type.Optional(
-            Type.Number({
-              minimum: 50,
-              maximum: 99.9999,
-              default: 99.9,
-              ...notes({
-                means: 'Percent of requests of each service that must succeed within 30 days.',
-                larger: 'alerts at fewer failures',
-              }),
-            }),
-          ),
           webhooks: Type.Optional(
             Type.Array(Type.String({ maxLength: 512, 'x-check': 'url' }), {
               maxItems: 8,

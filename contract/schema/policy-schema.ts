@@ -6,7 +6,7 @@ import { apiVersion, Metadata, Subsets, serviceName } from './envelope-schema.ts
 import { ServiceIntentionsSchema } from './intentions-schema.ts';
 import { HTTPRouteSchema } from './route-schema.ts';
 import { CLOSED, checked, notes } from './schema-fields.ts';
-import { SECTIONS, SectionsSchema } from './sections-schema.ts';
+import { CALLER_SECTIONS, SECTIONS, SectionsSchema } from './sections-schema.ts';
 
 export const MeshDefaultsSchema = Type.Object(
   {
@@ -24,7 +24,7 @@ export const MeshDefaultsSchema = Type.Object(
 const Override = Type.Object(
   {
     caller: checked('callerGlob', { means: 'Callers this is for; * stands for any characters.' }, { maxLength: 128 }),
-    ...SECTIONS,
+    ...CALLER_SECTIONS,
   },
   CLOSED,
 );

@@ -61,6 +61,7 @@ export function docTables(): Record<string, string> {
     'outlierDetection',
     'healthCheck',
     'exposeEndpoint',
+    'slo',
   ];
   const inOverrides = sections.map((section) => `spec.overrides[].${section}`);
   const inPolicy = sections.map((section) => `spec.${section}`);

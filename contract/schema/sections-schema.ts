@@ -8,6 +8,7 @@ import { HealthCheck } from './health-schema.ts';
 import { AdmissionControl, Limits, RateLimit } from './limits-schema.ts';
 import { OutlierDetection } from './outlier-schema.ts';
 import { CLOSED, checked, count, duration, flag, notes, rate } from './schema-fields.ts';
+import { Slo } from './slo-schema.ts';
 
 const STATUS_PATTERN = '^(409|429|5[0-9]{2})$';
 const CONDITIONS_EXPECTED = `${RETRY_CONDITIONS.join(', ')} or a status in quotes: "409", "429", "500" to "599"`;
@@ -141,7 +142,8 @@ const Retries = Type.Object(
   CLOSED,
 );
 
-export const SECTIONS = {
+/** What every layer may say, overrides for single callers included. */
+export const CALLER_SECTIONS = {
   loadBalancer: Type.Optional(LoadBalancer),
   timeouts: Type.Optional(Timeouts),
   retries: Type.Optional(Retries),
@@ -155,6 +157,9 @@ export const SECTIONS = {
   }),
 };
 
-/** The settings that every layer may say; the object of all defaults is drawn from it. */
+/** What a whole document may say. */
+export const SECTIONS = { ...CALLER_SECTIONS, slo: Type.Optional(Slo) };
+
+/** The settings of a whole document; the object of all defaults is drawn from it. */
 export const SectionsSchema = Type.Object(SECTIONS, CLOSED);
 export type Sections = Static<typeof SectionsSchema>;

@@ -11,7 +11,6 @@ import { AGENT_LIMIT, type Ledger } from '../core/ledger.ts';
 import { rollUp } from '../core/rollup.ts';
 import type { Signal } from '../core/signal.ts';
 import type { SloBook } from '../core/slo/book.ts';
-import { SloIntake } from '../core/slo/intake.ts';
 import type { Token } from '../core/tokens.ts';
 import { edgeTotals } from '../core/traffic.ts';
 import type { EdgeTotal, ServiceView } from '../core/views.ts';
@@ -128,12 +127,10 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
   await app.register(rolloutRoutes, { store, rollouts });
   await app.register(backupRoutes, { store, clock });
-  const intake = new SloIntake(fleet, options.slos, clock.epochMs());
   const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,
     onReport: (agentId, address, report) => {
-      intake.take(agentId, report, clock.now(), clock.epochMs());
       options.onReport(agentId, report);
       addresses.set(agentId, address);
       // The ledger bounds the agents that are known; this only has to follow.

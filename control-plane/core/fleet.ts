@@ -1,12 +1,10 @@
 // The fleet's memory: the last report of each agent and counters over time. It only takes in; rollup.ts makes views of it.
 // Instants are monotonic ms.
 
-import { type FailureCounts, NO_FAILURES } from '#contract/failures.ts';
 import type { AgentReport, EdgeReport } from '#contract/frames.ts';
 import type { LatencySketch } from '#contract/latency-sketch.ts';
 import { add, Counter, type CounterReading, type Counts, NO_COUNTS, RATE_WINDOW_MS } from './counters.ts';
 import { SketchTrail } from './sketch-trail.ts';
-import { failuresAdded } from './slo/accounts.ts';
 import type { FleetEvent } from './views.ts';
 
 /** Events kept for a page that opens later. */
@@ -44,14 +42,6 @@ interface OwnMember extends Member {
   readonly latencies: ReadonlyMap<string, SketchTrail>;
 }
 
-/** What one report added to one edge; `isFirst`: nothing was known of the edge's agent, so it may reach back any time. */
-export interface EdgeAddition {
-  readonly edge: EdgeReport;
-  readonly added: Counts;
-  readonly failures: FailureCounts;
-  readonly isFirst: boolean;
-}
-
 export type Totals = Readonly<Record<'outbound' | 'inbound', Counts>>;
 
 export class Fleet {
@@ -61,7 +51,6 @@ export class Fleet {
   readonly #totals = new Map<string, Totals>();
   readonly #events: FleetEvent[] = [];
   #sequence = 0;
-  #additions: readonly EdgeAddition[] = [];
 
   /**
    * Takes in one report.
@@ -88,22 +77,13 @@ export class Fleet {
       trail.record(latency, now, !isSameLife);
       latencies.set(key, trail);
     };
-    const formerEdges = new Map(isSameLife ? former.report.edges.map((edge) => [edgeKey(edge), edge]) : []);
-    const additions: EdgeAddition[] = [];
     for (const edge of ownEdges(report)) {
       const key = edgeKey(edge);
       const counter = former?.edges.get(key) ?? new Counter();
       edges.set(key, counter);
       trace(key, edge.latency);
-      const added = counter.record(edge, now, !isSameLife);
-      this.#addTotal(edge, added);
-      const before = formerEdges.get(key);
-      // An edge that was dropped and came back counts from zero again, and its counter takes all of it, too.
-      const isAnew = before !== undefined && (edge.requests < before.requests || edge.successes < before.successes);
-      const failures = failuresAdded(failuresOf(edge), failuresOf(isAnew ? undefined : before));
-      additions.push({ edge, added, failures, isFirst: former === undefined });
+      this.#addTotal(edge, counter.record(edge, now, !isSameLife));
     }
-    this.#additions = additions;
     const endpoints = new Map<string, Counter>();
     for (const { service, endpoints: list } of report.services) {
       for (const { id, attempts, failures, latency } of list) {
@@ -116,11 +96,6 @@ export class Fleet {
     this.#departed.delete(agentId);
     this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints, latencies });
     return report.events.map((event) => this.tell({ ...event, agentId }));
-  }
-
-  /** What the report that was taken in last added, edge by edge. */
-  additions(): readonly EdgeAddition[] {
-    return this.#additions;
   }
 
   /** Numbers an event and keeps it. */
@@ -172,12 +147,6 @@ export function ownEdges(report: AgentReport): EdgeReport[] {
   return report.edges.filter(
     (edge) => (edge.direction === 'outbound' ? edge.source : edge.destination) === report.service,
   );
-}
-
-/** Agents from before these counts say only how many failed. */
-function failuresOf(edge: EdgeReport | undefined): FailureCounts {
-  if (edge === undefined) return NO_FAILURES;
-  return edge.failures ?? { ...NO_FAILURES, answered: edge.requests - edge.successes };
 }
 
 /** Names cannot hold a line break, so it separates. */

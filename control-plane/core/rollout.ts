@@ -3,6 +3,7 @@
 // every replica comes to the same. Pure.
 
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
+import { hashOf } from './hash.ts';
 import { withDocument, withoutDocument } from './revisions.ts';
 import type { RolloutHealth } from './rollout-health.ts';
 
@@ -56,13 +57,9 @@ export function isInCohort(rollout: Rollout, agentId: string): boolean {
   return placeOf(rollout.id, agentId) < (STAGES[rollout.stage] ?? 100) / 100;
 }
 
-/** A number in [0, 1) for an agent: FNV-1a, then murmur's last mixing, because names differ in their last letters. */
+/** A number in [0, 1) for an agent. */
 export function placeOf(rolloutId: string, agentId: string): number {
-  let hash = 0x811c9dc5;
-  for (const char of `${rolloutId} ${agentId}`) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
+  return hashOf(`${rolloutId} ${agentId}`) / 2 ** 32;
 }
 
 /** The documents for agents outside the cohort; those in it get `documents` as they are. */

@@ -1,64 +1,66 @@
-// Looks at the error budgets every two seconds, tells what began or ended to burn, and has the counts written down now and then.
+// Looks at the error budgets every two seconds, tells what began or ended to burn, and has the counts exchanged now and then.
 
-import type { Clock } from '../core/clock.ts';
-import type { AlertChange, SloBook } from '../core/slo/book.ts';
-import type { SloArchive } from '../store/slo-archive.ts';
+import type { AlertChange } from '../core/slo/book.ts';
+import { SloExchange, type SloExchangeOptions } from './slo-exchange.ts';
 
 export const LOOK_EVERY_MS = 2_000;
-/** What a crash may lose of the counts. */
-const SAVE_EVERY_MS = 10_000;
+/** What was counted since is lost when the control plane and the agent end together. */
+export const EXCHANGE_EVERY_MS = 5_000;
 
-export interface SloWatchOptions {
-  readonly book: SloBook;
-  readonly archive: SloArchive;
-  readonly clock: Clock;
+export interface SloWatchOptions extends SloExchangeOptions {
   readonly onChange: (change: AlertChange) => void;
-  readonly onFault: (text: string) => void;
+  /** LOOK_EVERY_MS when absent. */
+  readonly lookEveryMs?: number | undefined;
 }
 
 export class SloWatch {
   readonly #options: SloWatchOptions;
+  readonly #exchange: SloExchange;
   #timer: NodeJS.Timeout | null = null;
-  #savedAt = Number.NEGATIVE_INFINITY;
-  #saving: Promise<void> | null = null;
+  #exchangedAt = Number.NEGATIVE_INFINITY;
+  #running: Promise<void> | null = null;
   #isFailing = false;
 
   constructor(options: SloWatchOptions) {
     this.#options = options;
+    this.#exchange = new SloExchange(options);
   }
 
   /** Settles when what was kept is taken over. */
   async start(): Promise<void> {
-    const { book, archive, clock } = this.#options;
-    book.restore(await archive.load());
-    this.#savedAt = clock.now();
-    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    const { clock, lookEveryMs = LOOK_EVERY_MS } = this.#options;
+    // A file that is there and cannot be read must not be written over.
+    if (this.#options.store.isAlone) await this.#exchange.begin();
+    else await this.#guarded(() => this.#exchange.begin());
+    this.#exchangedAt = clock.now();
+    this.#timer = setInterval(() => this.#look(), lookEveryMs);
   }
 
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    await this.#saving;
-    if (this.#timer !== null) await this.#save();
+    await this.#running;
+    if (this.#timer !== null) await this.#guarded(() => this.#exchange.end());
+    this.#options.store.close();
   }
 
   #look(): void {
-    const { book, clock, onChange } = this.#options;
-    for (const change of book.evaluate(clock.epochMs())) onChange(change);
-    if (this.#saving !== null || clock.now() - this.#savedAt < SAVE_EVERY_MS) return;
-    this.#savedAt = clock.now();
-    this.#saving = this.#save().finally(() => {
-      this.#saving = null;
+    const { book, intake, clock, isLeader, onChange } = this.#options;
+    intake.review(clock.now());
+    if (isLeader()) for (const change of book.evaluate(clock.epochMs())) onChange(change);
+    if (this.#running !== null || clock.now() - this.#exchangedAt < EXCHANGE_EVERY_MS) return;
+    this.#exchangedAt = clock.now();
+    this.#running = this.#guarded(() => this.#exchange.run()).finally(() => {
+      this.#running = null;
     });
   }
 
-  async #save(): Promise<void> {
-    const { book, archive, onFault } = this.#options;
+  async #guarded(work: () => Promise<void>): Promise<void> {
     try {
-      await archive.save(book.archive());
+      await work();
       this.#isFailing = false;
     } catch (error) {
       // Said once: a disk that is full is full for a while.
-      if (!this.#isFailing) onFault(`the counts of error budgets could not be written: ${String(error)}`);
+      if (!this.#isFailing) this.#options.onNotice(`the counts of error budgets could not be kept: ${String(error)}`);
       this.#isFailing = true;
     }
   }

@@ -34,6 +34,7 @@ export interface KvRead {
 export type KvOperation =
   | { readonly verb: 'cas'; readonly key: string; readonly value: string; readonly index: number }
   | { readonly verb: 'set'; readonly key: string; readonly value: string }
+  | { readonly verb: 'delete-cas'; readonly key: string; readonly index: number }
   | { readonly verb: 'delete' | 'delete-tree'; readonly key: string };
 
 /** Waits for a change after `index`, at most `waitMs`. */

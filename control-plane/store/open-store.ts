@@ -9,6 +9,7 @@ import { createConsulAccessStore } from './consul-access-store.ts';
 import { ConsulKv } from './consul-kv.ts';
 import { createConsulStore } from './consul-store.ts';
 import { createConsulLeadership, createLoneLeadership, type Leadership } from './leader.ts';
+import { openSloStore, type SloStore } from './slo-store.ts';
 import { createSqliteAccessStore } from './sqlite-access-store.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 import type { Store } from './store.ts';
@@ -17,6 +18,7 @@ export interface OpenStore {
   readonly store: Store;
   readonly leadership: Leadership;
   readonly board: Board;
+  readonly slo: SloStore;
 }
 
 export interface OpenStoreOptions {
@@ -29,17 +31,18 @@ export interface OpenStoreOptions {
 /** @throws StoreError when there is none to be had; then the control plane must not start */
 export async function openStore(config: StoreConfig, options: OpenStoreOptions): Promise<OpenStore> {
   const store = await openPolicies(config, options);
-  if (config.kind === 'sqlite') return { store, leadership: createLoneLeadership(), board: createLoneBoard() };
-  const { clock, random } = options;
-  const { prefix } = config;
+  const { clock, random, onNotice } = options;
   const name = `${hostname()}:${process.pid}`;
   const replica = `${name}:${Math.floor(random() * 2 ** 40).toString(36)}`;
+  const slo = await openSloStore(config, { clock, replica, onNotice });
+  if (config.kind === 'sqlite') return { store, leadership: createLoneLeadership(), board: createLoneBoard(), slo };
+  const { prefix } = config;
   // Clients of their own, because each is closed by its owner.
   const kv = await ConsulKv.open(config);
   const leadership = createConsulLeadership({ kv, key: `${prefix}leader`, name, now: () => clock.now(), random });
   const boardKv = await ConsulKv.open(config);
   const board = createConsulBoard({ kv: boardKv, prefix, replica, epochMs: () => clock.epochMs() });
-  return { store, leadership, board };
+  return { store, leadership, board, slo };
 }
 
 /** The policies alone. @throws StoreError as openStore */

@@ -10,22 +10,20 @@ import { EdgeCounters } from '../../agent/telemetry/edge.ts';
 import { SeriesBudget } from '../../agent/telemetry/series-budget.ts';
 import { Fleet } from '../../control-plane/core/fleet.ts';
 import { blameOf, book, totalOf } from '../../control-plane/core/slo/accounts.ts';
+import { Arrivals } from '../../control-plane/core/slo/arrivals.ts';
 import { SloBook } from '../../control-plane/core/slo/book.ts';
 import { SloIntake } from '../../control-plane/core/slo/intake.ts';
 import { orderReport } from '../support/control-plane-client.ts';
 
+const NOBODY = { target: 'default', window: 'default' } as const;
 const count = fc.nat(1_000);
 const failures = fc
   .record(Object.fromEntries(FAILURE_KINDS.map((kind) => [kind, count])))
   .map((counts) => ({ ...NO_FAILURES, ...counts }));
-const sighting = fc
-  .record({
-    endpoint: fc.constantFrom('a', 'b', 'c'),
-    isOwn: fc.boolean(),
-    attempts: count,
-    share: fc.double({ min: 0, max: 1, noNaN: true }),
-  })
-  .map(({ share, ...rest }) => ({ ...rest, failures: Math.floor(rest.attempts * share) }));
+const tally = fc
+  .tuple(count, fc.double({ min: 0, max: 1, noNaN: true }))
+  .map(([attempts, share]) => ({ attempts, failures: Math.floor(attempts * share) }));
+const sighting = fc.record({ endpoint: fc.constantFrom('a', 'b', 'c'), own: tally, others: tally, elsewhere: tally });
 
 t.test('booking keeps the sum, whoever is blamed', async () => {
   fc.assert(
@@ -75,13 +73,14 @@ t.test('the accounts of a budget add up to what was counted, over restarts and r
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const fleet = new Fleet();
-      const slos = new SloBook(0.999);
-      const intake = new SloIntake(fleet, slos, 0);
+      const slos = new SloBook(() => ({ objective: 0.999, windowMs: 2_592_000_000, from: NOBODY }));
+      const intake = new SloIntake(fleet, slos, new Arrivals(true));
       const agents = new Map<number, { report: AgentReport; life: number }>();
       let good = 0;
       let bad = 0;
       steps.forEach(({ agent, good: more, failed, kind, endpointFailures }, index) => {
         const now = index * 700;
+        intake.review(now);
         const send = (report: AgentReport): void => {
           if (fleet.record(`web-${agent}`, report, now) !== null) intake.take(`web-${agent}`, report, now, now);
         };

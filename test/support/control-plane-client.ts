@@ -4,6 +4,7 @@ import { type Logger, pino } from 'pino';
 import type { AgentReport, PolicyPush } from '#contract/frames.ts';
 import type { ControlPlaneConfig } from '../../control-plane/config.ts';
 import { createControlPlane, type Started } from '../../control-plane/control-plane.ts';
+import type { Clock } from '../../control-plane/core/clock.ts';
 
 interface Teardown {
   teardown(run: () => unknown): unknown;
@@ -23,7 +24,9 @@ export async function startControlPlane(
     tls = null,
     requestsPerMinute = 6_000,
     requestTimeoutMs,
-    slo = { objective: 0.999, webhooks: [] },
+    slo = { webhooks: [] },
+    clock,
+    sloLookEveryMs,
   }: {
     tokensFile?: string | null;
     bootstrapToken?: string | null;
@@ -36,6 +39,8 @@ export async function startControlPlane(
     requestsPerMinute?: number;
     requestTimeoutMs?: number;
     slo?: NonNullable<ControlPlaneConfig['slo']>;
+    clock?: Clock;
+    sloLookEveryMs?: number;
   } = {},
 ): Promise<Started & { stop: () => Promise<void> }> {
   const auth = {
@@ -55,6 +60,8 @@ export async function startControlPlane(
     },
     log,
     ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+    ...(clock === undefined ? {} : { clock }),
+    ...(sloLookEveryMs === undefined ? {} : { sloLookEveryMs }),
   });
   t.teardown(() => controlPlane.stop());
   return { ...(await controlPlane.start()), stop: () => controlPlane.stop() };

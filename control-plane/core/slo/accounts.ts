@@ -1,6 +1,6 @@
 // Books each bad event to exactly one cause. Pure: what was counted and what is known around it go in, sums come out.
 
-import { FAILURE_KINDS, type FailureCounts, NO_FAILURES } from '#contract/failures.ts';
+import type { FailureCounts } from '#contract/failures.ts';
 
 export const ACCOUNTS = ['instance', 'service', 'path', 'caller', 'policy', 'client'] as const;
 
@@ -13,59 +13,112 @@ export type AccountCounts = Readonly<Record<Account, number>>;
 
 export const NO_ACCOUNTS: AccountCounts = { instance: 0, service: 0, path: 0, caller: 0, policy: 0, client: 0 };
 
-/** Recent attempts of one caller to one endpoint. */
+/** Recent attempts at one endpoint: of the caller in question, of all others, and of those of them in other zones. */
 export interface Sighting {
   readonly endpoint: string;
-  readonly isOwn: boolean;
+  readonly own: Tally;
+  readonly others: Tally;
+  readonly elsewhere: Tally;
+}
+
+export interface Tally {
   readonly attempts: number;
   readonly failures: number;
 }
 
-/** Share of failed attempts from which something counts as failing, and below which it counts as well. */
-const FAILING_RATIO = 0.2;
-const WELL_RATIO = 0.05;
-/** Attempts of others that it takes to say that they reach an endpoint. */
-const ENOUGH_ATTEMPTS = 5;
+export const NO_TALLY: Tally = { attempts: 0, failures: 0 };
 
-/** What the upstream failures of one caller are put down to. */
+/** Shares of the upstream failures of one caller, each summing to 1. */
 export interface Blame {
   /** For answers of 5xx. */
-  readonly answered: 'instance' | 'service';
+  readonly answered: { readonly instance: number; readonly service: number };
   /** For no answers. */
-  readonly unanswered: 'instance' | 'service' | 'path';
+  readonly unanswered: { readonly instance: number; readonly service: number; readonly path: number };
+}
+
+export const ALL_SERVICE: Blame = {
+  answered: { instance: 0, service: 1 },
+  unanswered: { instance: 0, service: 1, path: 0 },
+};
+
+/** Failures that others must have had, were they as badly off as this caller, for their success to say that the way is bad. */
+const LEAST_EXPECTED = 3;
+/** Share of that up to which they are well. */
+const WELL_SHARE = 0.2;
+/** Share of the failures that endpoints which are well may have all the same, when others are ill. */
+const STRAY_SHARE = 0.1;
+
+/**
+ * Failures of this caller go by the endpoints at which its attempts failed. An endpoint that others (or those of other zones) reach is
+ * a matter of the path. For the rest it is asked which explains the failures of all callers better: a minority of endpoints that
+ * has nearly all of them, or all alike. The one endpoint of a service is the service.
+ */
+export function blameOf(sightings: readonly Sighting[]): Blame {
+  const own = sightings.reduce((sum, sighting) => sum + sighting.own.failures, 0);
+  const ill = illMinority(sightings);
+  const endpoints = ill === null ? 'service' : 'instance';
+  if (own === 0) return { answered: shares(endpoints, 0), unanswered: { ...shares(endpoints, 0), path: 0 } };
+  const byPath = sightings.reduce((sum, sighting) => sum + (isPath(sighting) ? sighting.own.failures : 0), 0);
+  return { answered: shares(endpoints, 0), unanswered: { ...shares(endpoints, byPath / own), path: byPath / own } };
+}
+
+function shares(endpoints: 'instance' | 'service', path: number): { instance: number; service: number } {
+  return endpoints === 'instance' ? { instance: 1 - path, service: 0 } : { instance: 0, service: 1 - path };
+}
+
+function isPath({ own, others, elsewhere }: Sighting): boolean {
+  if (own.failures === 0) return false;
+  const ratio = own.failures / own.attempts;
+  return [others, elsewhere].some(({ attempts, failures }) => {
+    const expected = ratio * attempts;
+    return expected >= LEAST_EXPECTED && failures <= WELL_SHARE * expected;
+  });
 }
 
 /**
- * A path is broken when this caller fails at endpoints that all others together reach. Otherwise it is the endpoints: some of them when
- * at most half of those that were asked fail, else the service; so the one endpoint of a service is the service.
+ * The minority of endpoints (at most half of those that were asked) that explains the failures better than that all are alike, or
+ * null. By likelihood: alike, a failure falls on an endpoint as often as an attempt does; with a minority STRAY_SHARE of them falls
+ * elsewhere. There are many minorities to choose from, which counts against each.
  */
-export function blameOf(sightings: readonly Sighting[]): Blame {
-  const byEndpoint = new Map<string, { all: Tally; own: Tally }>();
-  for (const { endpoint, isOwn, attempts, failures } of sightings) {
-    const tallies = byEndpoint.get(endpoint) ?? {
-      all: { attempts: 0, failures: 0 },
-      own: { attempts: 0, failures: 0 },
-    };
-    byEndpoint.set(endpoint, tallies);
-    for (const tally of isOwn ? [tallies.all, tallies.own] : [tallies.all]) {
-      tally.attempts += attempts;
-      tally.failures += failures;
-    }
+export function illMinority(sightings: readonly Sighting[]): readonly string[] | null {
+  const asked = sightings
+    .map(({ endpoint, own, others }) => ({
+      endpoint,
+      attempts: own.attempts + others.attempts,
+      failures: own.failures + others.failures,
+    }))
+    .filter(({ attempts }) => attempts > 0)
+    .sort((a, b) => b.failures / b.attempts - a.failures / a.attempts);
+  const attempts = asked.reduce((sum, one) => sum + one.attempts, 0);
+  const failures = asked.reduce((sum, one) => sum + one.failures, 0);
+  if (failures === 0) return null;
+  let best = 0;
+  let found: number | null = null;
+  let inside = { attempts: 0, failures: 0 };
+  let choices = 0;
+  for (let size = 1; size * 2 <= asked.length; size++) {
+    const next = asked[size - 1];
+    if (next === undefined) break;
+    inside = { attempts: inside.attempts + next.attempts, failures: inside.failures + next.failures };
+    choices += Math.log((asked.length - size + 1) / size);
+    // Relative to "all alike"; what both have in common cancels.
+    const gain =
+      inside.failures * Math.log(((1 - STRAY_SHARE) * attempts) / inside.attempts) +
+      (failures - inside.failures) * Math.log((STRAY_SHARE * attempts) / (attempts - inside.attempts));
+    // One endpoint that fails once is likelier than a whole service that does.
+    const score = gain - choices + 1;
+    if (score <= best) continue;
+    best = score;
+    found = size;
   }
-  const asked = [...byEndpoint.values()].filter(({ all }) => all.attempts > 0);
-  const failing = asked.filter(({ all }) => ratioOf(all) >= FAILING_RATIO).length;
-  const isInstance = failing > 0 && failing < asked.length && failing * 2 <= asked.length;
-  const endpoints = isInstance ? 'instance' : 'service';
-  const accused = asked.filter(({ own }) => ratioOf(own) >= FAILING_RATIO);
-  const isPath = accused.length > 0 && accused.every(({ all, own }) => isReachedByOthers(all, own));
-  return { answered: endpoints, unanswered: isPath ? 'path' : endpoints };
+  return found === null ? null : asked.slice(0, found).map(({ endpoint }) => endpoint);
 }
 
 /** Sums to all failures but the invalid ones, exactly. */
 export function book(failures: FailureCounts, blame: Blame): AccountCounts {
   const sums: Record<Account, number> = { ...NO_ACCOUNTS };
-  sums[blame.answered] += failures.answered;
-  sums[blame.unanswered] += failures.unanswered;
+  for (const [account, count] of divide(failures.answered, blame.answered)) sums[account] += count;
+  for (const [account, count] of divide(failures.unanswered, blame.unanswered)) sums[account] += count;
   sums.service += failures.unserved;
   sums.policy += failures.policy;
   sums.caller += failures.self;
@@ -73,27 +126,24 @@ export function book(failures: FailureCounts, blame: Blame): AccountCounts {
   return sums;
 }
 
+/** Whole numbers by shares; what rounding leaves goes to the largest. */
+function divide(count: number, shares: Readonly<Partial<Record<Account, number>>>): [Account, number][] {
+  const parts = ACCOUNTS.flatMap((account): [Account, number][] => {
+    const share = shares[account] ?? 0;
+    return share > 0 ? [[account, Math.floor(count * share)]] : [];
+  });
+  parts.sort(([a], [b]) => (shares[b] ?? 0) - (shares[a] ?? 0));
+  const [largest] = parts;
+  if (largest !== undefined) largest[1] += count - parts.reduce((sum, [, part]) => sum + part, 0);
+  return parts;
+}
+
 export function totalOf(accounts: AccountCounts): number {
   return ACCOUNTS.reduce((sum, account) => sum + accounts[account], 0);
 }
 
-/** What was added between two values of one life; never negative. */
-export function failuresAdded(newer: FailureCounts, older: FailureCounts = NO_FAILURES): FailureCounts {
-  const added = { ...NO_FAILURES };
-  for (const kind of FAILURE_KINDS) added[kind] = Math.max(0, newer[kind] - older[kind]);
-  return added;
-}
-
-interface Tally {
-  attempts: number;
-  failures: number;
-}
-
-function isReachedByOthers(all: Tally, own: Tally): boolean {
-  const others = { attempts: all.attempts - own.attempts, failures: all.failures - own.failures };
-  return others.attempts >= ENOUGH_ATTEMPTS && ratioOf(others) < WELL_RATIO;
-}
-
-function ratioOf({ attempts, failures }: Tally): number {
-  return attempts === 0 ? 0 : failures / attempts;
+export function addAccounts(a: AccountCounts, b: AccountCounts): AccountCounts {
+  const sums = { ...NO_ACCOUNTS };
+  for (const account of ACCOUNTS) sums[account] = a[account] + b[account];
+  return sums;
 }

@@ -1,26 +1,16 @@
-// The error budgets of all services: takes counted events in, says what is left and who must be woken. Pure but for its memory;
-// instants are epoch ms.
+// The error budgets of all services: what all control planes counted, held against what the policies promise. Says what is left and
+// who must be woken. Pure but for its memory; instants are epoch ms.
 
+import type { SloTarget } from '#contract/policy/slo.ts';
 import { BURN_ALERTS, type BurnAlert, burnRate } from '../burn.ts';
-import { type AccountCounts, totalOf } from './accounts.ts';
-import { type ArchivedRing, DAY_MS, EventRing, type Events } from './ring.ts';
+import { type AccountCounts, addAccounts, NO_ACCOUNTS } from './accounts.ts';
+import { type Counted, countedIn, type MeasuredBy, SloPart } from './part.ts';
+import { DAY_MS, type Events } from './ring.ts';
 
-export const WINDOW_MS = 30 * DAY_MS;
-/** Services with a budget; further ones have none. Each costs 31 KB. */
-export const BUDGET_LIMIT = 1_000;
 /** Bad events that the long window must hold: a service with a request an hour must not wake anybody by one failure. */
 export const LEAST_BAD_EVENTS = 10;
 /** A year may have 315.6 s of failure at five nines: 99.999 %. */
 export const FIVE_NINES = 0.99999;
-
-export type MeasuredBy = 'outbound' | 'inbound';
-
-interface Account {
-  ring: EventRing;
-  measuredBy: MeasuredBy;
-  sinceEpochMs: number;
-  readonly firing: Map<string, number>;
-}
 
 /** An alert that began or ended. */
 export interface AlertChange {
@@ -61,6 +51,8 @@ export interface SloView {
   readonly service: string;
   readonly objective: number;
   readonly windowMs: number;
+  /** The documents that say so. */
+  readonly from: SloTarget['from'];
   readonly measuredBy: MeasuredBy;
   readonly sinceEpochMs: number;
   readonly good: number;
@@ -80,120 +72,143 @@ export interface SloView {
 const PERIODS = [
   { name: 'day', windowMs: DAY_MS },
   { name: 'week', windowMs: 7 * DAY_MS },
-  { name: 'month', windowMs: WINDOW_MS },
+  { name: 'month', windowMs: 30 * DAY_MS },
 ] as const;
 
-export class SloBook {
-  readonly #accounts = new Map<string, Account>();
-  readonly #objective: number;
+/** Since when each alert of each service fires, as it is written down. */
+export type ArchivedAlerts = readonly (readonly [service: string, alert: string, sinceEpochMs: number])[];
 
-  constructor(objective: number) {
-    this.#objective = objective;
+export class SloBook {
+  /** What this control plane counts. */
+  readonly own = new SloPart();
+  readonly #targetOf: (service: string) => SloTarget;
+  #others: readonly SloPart[] = [];
+  #firing = new Map<string, Map<string, number>>();
+
+  constructor(targetOf: (service: string) => SloTarget) {
+    this.#targetOf = targetOf;
   }
 
-  /** Callers notice endpoints that do not answer, so once they report, what the agents beside the service say is left out. */
+  /** What other control planes counted, as of now. */
+  setOthers(parts: readonly SloPart[]): void {
+    this.#others = parts;
+  }
+
+  get others(): readonly SloPart[] {
+    return this.#others;
+  }
+
+  /** Books what an agent of this control plane counted. Agents beside a service are not heard once its callers are, anywhere. */
   record(service: string, by: MeasuredBy, good: number, bad: AccountCounts, epochMs: number): void {
-    if (good === 0 && totalOf(bad) === 0) return;
-    const known = this.#accounts.get(service);
-    if (known === undefined && this.#accounts.size >= BUDGET_LIMIT) return;
-    const account = known ?? { ring: new EventRing(), measuredBy: by, sinceEpochMs: epochMs, firing: new Map() };
-    this.#accounts.set(service, account);
-    if (account.measuredBy === 'outbound' && by === 'inbound') return;
-    account.measuredBy = by;
-    account.ring.add(good, bad, epochMs);
+    if (by === 'inbound' && this.#others.some((part) => part.get(service)?.measuredBy === 'outbound')) return;
+    this.own.record(service, by, good, bad, epochMs);
   }
 
   services(): string[] {
-    return [...this.#accounts.keys()].sort();
+    return [...new Set([this.own, ...this.#others].flatMap((part) => part.services()))].sort();
   }
 
   /** Looks at every alert of every service. To be called every few seconds. O(services × slots). */
   evaluate(epochMs: number): AlertChange[] {
     const changes: AlertChange[] = [];
-    for (const [service, account] of this.#accounts) {
+    for (const service of this.services()) {
+      const counted = this.#countedOf(service);
+      const target = this.#targetOf(service);
+      const firing = this.#firing.get(service) ?? new Map<string, number>();
       for (const alert of BURN_ALERTS) {
-        const burn = this.#burnOf(account.ring, alert, epochMs);
-        const since = account.firing.get(alert.name);
-        if (burn.isBurning === (since !== undefined)) continue;
-        if (burn.isBurning) account.firing.set(alert.name, epochMs);
-        else account.firing.delete(alert.name);
-        changes.push(changeOf(service, alert, burn, since ?? null, this.#objective, epochMs));
+        const burn = burnOf(counted, alert, target.objective, epochMs);
+        const isBurning = burn.isBurning && alert.longMs <= target.windowMs;
+        const since = firing.get(alert.name);
+        if (isBurning === (since !== undefined)) continue;
+        if (isBurning) firing.set(alert.name, epochMs);
+        else firing.delete(alert.name);
+        changes.push(changeOf(service, alert, burn, since ?? null, target.objective, epochMs));
       }
+      if (firing.size > 0) this.#firing.set(service, firing);
+      else this.#firing.delete(service);
     }
     return changes;
   }
 
   view(service: string, epochMs: number): SloView | null {
-    const account = this.#accounts.get(service);
-    if (account === undefined) return null;
-    const { ring, measuredBy, sinceEpochMs, firing } = account;
-    const { good, bad, accounts } = ring.within(WINDOW_MS, epochMs);
-    const objective = this.#objective;
+    const counted = this.#countedOf(service);
+    const [first] = counted;
+    if (first === undefined) return null;
+    const { objective, windowMs, from } = this.#targetOf(service);
+    const sinceEpochMs = Math.min(...counted.map((one) => one.sinceEpochMs));
+    const { good, bad, accounts } = within(counted, windowMs, epochMs);
     const allowed = (good + bad) * (1 - objective);
     return {
       service,
       objective,
-      windowMs: WINDOW_MS,
-      measuredBy,
+      windowMs,
+      from,
+      measuredBy: first.measuredBy,
       sinceEpochMs,
       good,
       bad,
       accounts,
       budget: { allowed, left: allowed === 0 ? 1 : 1 - bad / allowed },
-      burns: BURN_ALERTS.map((alert) => {
-        const { longBurn, shortBurn } = this.#burnOf(ring, alert, epochMs);
+      burns: BURN_ALERTS.filter(({ longMs }) => longMs <= windowMs).map((alert) => {
+        const { longBurn, shortBurn } = burnOf(counted, alert, objective, epochMs);
         const { name, severity, rate, longMs, shortMs } = alert;
-        const firingSinceEpochMs = firing.get(name) ?? null;
+        const firingSinceEpochMs = this.#firing.get(service)?.get(name) ?? null;
         return { name, severity, threshold: rate, longMs, longBurn, shortMs, shortBurn, firingSinceEpochMs };
       }),
-      periods: PERIODS.map(({ name, windowMs }) => {
-        const coveredMs = Math.max(0, Math.min(windowMs, epochMs - sinceEpochMs));
-        return { name, ...periodOf(ring.within(windowMs, epochMs), coveredMs) };
+      periods: PERIODS.map(({ name, windowMs: periodMs }) => {
+        const coveredMs = Math.max(0, Math.min(periodMs, epochMs - sinceEpochMs));
+        return { name, ...periodOf(within(counted, periodMs, epochMs), coveredMs) };
       }),
     };
   }
 
-  archive(): object {
-    return [...this.#accounts].map(([service, { ring, measuredBy, sinceEpochMs, firing }]) => {
-      return { service, measuredBy, sinceEpochMs, firing: [...firing], ring: ring.archive() satisfies ArchivedRing };
-    });
+  alerts(): ArchivedAlerts {
+    return [...this.#firing].flatMap(([service, firing]) =>
+      [...firing].map(([alert, since]) => [service, alert, since] as const),
+    );
   }
 
-  /** Takes over what `archive` gave in an earlier life. What makes no sense is left out: a measurement is no policy. */
-  restore(archived: unknown): void {
+  /** Takes over what `alerts` gave, so that who was told is not told again, and still hears of the end. */
+  setAlerts(archived: unknown): void {
+    this.#firing = new Map();
     for (const entry of Array.isArray(archived) ? archived : []) {
-      if (typeof entry !== 'object' || entry === null) continue;
-      const { service, measuredBy, sinceEpochMs, firing, ring } = entry as Readonly<Record<string, unknown>>;
-      if (typeof service !== 'string' || typeof sinceEpochMs !== 'number') continue;
-      if (measuredBy !== 'outbound' && measuredBy !== 'inbound') continue;
-      if (this.#accounts.size >= BUDGET_LIMIT) return;
-      this.#accounts.set(service, { ring: EventRing.from(ring), measuredBy, sinceEpochMs, firing: firingOf(firing) });
+      const [service, alert, since]: readonly unknown[] = Array.isArray(entry) ? entry : [];
+      if (typeof service !== 'string' || typeof alert !== 'string' || typeof since !== 'number') continue;
+      this.#firing.set(service, (this.#firing.get(service) ?? new Map<string, number>()).set(alert, since));
     }
   }
 
-  #burnOf(ring: EventRing, { rate, longMs, shortMs }: BurnAlert, epochMs: number): Burn {
-    const long = ring.within(longMs, epochMs);
-    const short = ring.within(shortMs, epochMs);
-    const longBurn = burnRate(long.good, long.bad, this.#objective);
-    const shortBurn = burnRate(short.good, short.bad, this.#objective);
-    return { longBurn, shortBurn, isBurning: long.bad >= LEAST_BAD_EVENTS && longBurn >= rate && shortBurn >= rate };
+  #countedOf(service: string): Counted[] {
+    return countedIn([this.own, ...this.#others], service);
   }
-}
-
-/** So that who was told before the restart is not told again, and still hears of the end. */
-function firingOf(archived: unknown): Map<string, number> {
-  const firing = new Map<string, number>();
-  for (const entry of Array.isArray(archived) ? archived : []) {
-    const [name, since]: readonly unknown[] = Array.isArray(entry) ? entry : [];
-    if (typeof name === 'string' && typeof since === 'number') firing.set(name, since);
-  }
-  return firing;
 }
 
 interface Burn {
   readonly longBurn: number;
   readonly shortBurn: number;
   readonly isBurning: boolean;
+}
+
+function burnOf(counted: readonly Counted[], alert: BurnAlert, objective: number, epochMs: number): Burn {
+  const long = within(counted, alert.longMs, epochMs);
+  const short = within(counted, alert.shortMs, epochMs);
+  const longBurn = burnRate(long.good, long.bad, objective);
+  const shortBurn = burnRate(short.good, short.bad, objective);
+  const isFast = longBurn >= alert.rate && shortBurn >= alert.rate;
+  return { longBurn, shortBurn, isBurning: long.bad >= LEAST_BAD_EVENTS && isFast };
+}
+
+function within(counted: readonly Counted[], windowMs: number, epochMs: number): Events {
+  let good = 0;
+  let bad = 0;
+  let accounts = NO_ACCOUNTS;
+  for (const { ring } of counted) {
+    const events = ring.within(windowMs, epochMs);
+    good += events.good;
+    bad += events.bad;
+    accounts = addAccounts(accounts, events.accounts);
+  }
+  return { good, bad, accounts };
 }
 
 function periodOf({ good, bad }: Events, coveredMs: number): Omit<PeriodView, 'name'> {

@@ -33,9 +33,10 @@ export class EventRing {
   readonly #tiers = TIERS.map(({ spanMs, slotMs }) => new Float64Array((spanMs / slotMs + 1) * WIDTH));
 
   add(good: number, accounts: AccountCounts, epochMs: number): void {
+    const counts = [good, ...ACCOUNTS.map((account) => accounts[account])];
     TIERS.forEach(({ slotMs }, tier) => {
       const slots = this.#tiers[tier];
-      if (slots !== undefined) addTo(slots, Math.floor(epochMs / slotMs), good, accounts);
+      if (slots !== undefined) addTo(slots, Math.floor(epochMs / slotMs), counts);
     });
   }
 
@@ -76,16 +77,15 @@ export class EventRing {
   }
 
   /** @param archived  of `archive`, perhaps of another version: what does not fit is left out */
-  static from(archived: unknown): EventRing {
-    const ring = new EventRing();
-    ring.#tiers.forEach((slots, tier) => {
+  addArchived(archived: unknown): void {
+    this.#tiers.forEach((slots, tier) => {
       const kept: unknown = Array.isArray(archived) ? archived[tier] : null;
       for (const slot of Array.isArray(kept) ? kept : []) {
         if (!Array.isArray(slot) || slot.length !== WIDTH || !slot.every((count) => Number.isFinite(count))) continue;
-        slots.set(slot, placeOf(slots, slot[0]));
+        const [stamp, ...counts] = slot as number[];
+        if (stamp !== undefined) addTo(slots, stamp, counts);
       }
     });
-    return ring;
   }
 }
 
@@ -93,14 +93,16 @@ function placeOf(slots: Float64Array, stamp: number): number {
   return (stamp % (slots.length / WIDTH)) * WIDTH;
 }
 
-function addTo(slots: Float64Array, stamp: number, good: number, accounts: AccountCounts): void {
+/** @param counts  good, then one per account */
+function addTo(slots: Float64Array, stamp: number, counts: readonly number[]): void {
   const at = placeOf(slots, stamp);
+  // A slot that came round again belongs to the later time.
+  if ((slots[at] ?? 0) > stamp) return;
   if (slots[at] !== stamp) {
     slots.fill(0, at, at + WIDTH);
     slots[at] = stamp;
   }
-  slots[at + 1] = (slots[at + 1] ?? 0) + good;
-  ACCOUNTS.forEach((account, index) => {
-    slots[at + 2 + index] = (slots[at + 2 + index] ?? 0) + accounts[account];
+  counts.forEach((count, index) => {
+    slots[at + 1 + index] = (slots[at + 1 + index] ?? 0) + count;
   });
 }

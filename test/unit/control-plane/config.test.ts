@@ -18,7 +18,7 @@ t.test('nothing has to be said', async (t) => {
     auth: null,
     tls: null,
     requestsPerMinute: 6000,
-    slo: { objective: 0.999, webhooks: [] },
+    slo: { webhooks: [] },
     log: { level: 'info' },
   };
   t.same(load(null), { ok: true, value: defaults });

@@ -1,7 +1,7 @@
 // Error budgets in virtual time: when an outage pages, what is left, what survives a restart.
 
 import t from 'tap';
-import { blameOf, NO_ACCOUNTS } from '../../../control-plane/core/slo/accounts.ts';
+import { blameOf, illMinority, NO_ACCOUNTS } from '../../../control-plane/core/slo/accounts.ts';
 import { type AlertChange, LEAST_BAD_EVENTS, SloBook } from '../../../control-plane/core/slo/book.ts';
 import { composedOf, inParallel, inSeries } from '../../../control-plane/core/slo/composed.ts';
 import { DAY_MS, EventRing } from '../../../control-plane/core/slo/ring.ts';
@@ -10,6 +10,8 @@ const START = 1_700_000_123_456;
 const HOUR_MS = 3_600_000;
 const TICK_MS = 2_000;
 const bad = (service: number) => ({ ...NO_ACCOUNTS, service });
+const bookOf = (objective: number, windowMs = 30 * DAY_MS) =>
+  new SloBook(() => ({ objective, windowMs, from: { target: 'default', window: 'default' } }));
 
 /** Ten requests a second, reported every two seconds. */
 function run(book: SloBook, fromMs: number, toMs: number, failingShare: number): AlertChange[] {
@@ -23,7 +25,7 @@ function run(book: SloBook, fromMs: number, toMs: number, failingShare: number):
 }
 
 t.test('a total outage at 99.9 % pages after 52 s, give or take a tick, and resolves after it', async (t) => {
-  const book = new SloBook(0.999);
+  const book = bookOf(0.999);
   t.same(run(book, 0, 4 * HOUR_MS, 0), [], 'nothing while all is well');
   const outage = run(book, 4 * HOUR_MS, 4 * HOUR_MS + 70_000, 1);
   const page = outage.find(({ alert }) => alert === 'burn_1h');
@@ -40,10 +42,10 @@ t.test('a total outage at 99.9 % pages after 52 s, give or take a tick, and reso
 });
 
 t.test('burning just under each threshold tells nobody, just above it tells the right one', async (t) => {
-  const slow = new SloBook(0.999);
+  const slow = bookOf(0.999);
   for (let at = 0; at < 4 * DAY_MS; at += 60_000) slow.record('payments', 'outbound', 99_910, bad(90), START + at);
   t.same(slow.evaluate(START + 4 * DAY_MS - 60_000), [], 'nine tenths of what may be');
-  const faster = new SloBook(0.999);
+  const faster = bookOf(0.999);
   for (let at = 0; at < 4 * DAY_MS; at += 60_000) faster.record('payments', 'outbound', 99_890, bad(110), START + at);
   t.same(
     faster.evaluate(START + 4 * DAY_MS - 60_000).map(({ alert, severity }) => [alert, severity]),
@@ -52,7 +54,7 @@ t.test('burning just under each threshold tells nobody, just above it tells the 
 });
 
 t.test('a few failures of a quiet service wake nobody', async (t) => {
-  const book = new SloBook(0.999);
+  const book = bookOf(0.999);
   book.record('payments', 'outbound', 0, bad(LEAST_BAD_EVENTS - 1), START);
   t.same(book.evaluate(START), []);
   book.record('payments', 'outbound', 0, bad(1), START);
@@ -60,7 +62,7 @@ t.test('a few failures of a quiet service wake nobody', async (t) => {
 });
 
 t.test('budget, causes and downtime of what was counted', async (t) => {
-  const book = new SloBook(0.999);
+  const book = bookOf(0.999);
   book.record('payments', 'outbound', 1_000, NO_ACCOUNTS, START - DAY_MS / 2);
   book.record('payments', 'outbound', 998_500, { ...NO_ACCOUNTS, instance: 200, policy: 300 }, START);
   const view = book.view('payments', START);
@@ -75,7 +77,7 @@ t.test('budget, causes and downtime of what was counted', async (t) => {
 });
 
 t.test('the agents beside a service are heard until its callers speak', async (t) => {
-  const book = new SloBook(0.999);
+  const book = bookOf(0.999);
   book.record('payments', 'inbound', 10, NO_ACCOUNTS, START);
   book.record('payments', 'outbound', 5, NO_ACCOUNTS, START);
   book.record('payments', 'inbound', 10, NO_ACCOUNTS, START);
@@ -84,11 +86,14 @@ t.test('the agents beside a service are heard until its callers speak', async (t
 });
 
 t.test('counts survive in the archive, and an archive of nonsense is an empty one', async (t) => {
-  const book = new SloBook(0.999);
+  const book = bookOf(0.999);
   run(book, 0, HOUR_MS, 0.5);
-  const copy = new SloBook(0.999);
-  copy.restore(JSON.parse(JSON.stringify(book.archive())));
+  const copy = bookOf(0.999);
+  copy.own.add(JSON.parse(JSON.stringify(book.own.archive())), START + HOUR_MS);
+  copy.setAlerts(JSON.parse(JSON.stringify(book.alerts())));
   t.same(copy.view('payments', START + HOUR_MS), book.view('payments', START + HOUR_MS));
+  t.same(copy.evaluate(START + HOUR_MS), [], 'who was told is not told again');
+  const since = { measuredBy: 'outbound', sinceEpochMs: 1 };
   for (const nonsense of [
     null,
     1,
@@ -96,11 +101,58 @@ t.test('counts survive in the archive, and an archive of nonsense is an empty on
     {},
     [1],
     [null],
-    [{ service: 'a', measuredBy: 'outbound', sinceEpochMs: 1, ring: [[[1]], 2] }],
+    [{ service: 'a', counted: 7, bases: 7 }],
+    [{ service: 'a', counted: { ...since, ring: [[[1]], 2] }, bases: [[1], ['e'], ['e', [-1]], ['e', ['x']]] }],
   ]) {
-    const empty = new SloBook(0.999);
-    t.doesNotThrow(() => empty.restore(nonsense), JSON.stringify(nonsense));
+    const empty = bookOf(0.999);
+    t.doesNotThrow(() => empty.own.add(nonsense, START), JSON.stringify(nonsense));
+    t.doesNotThrow(() => empty.setAlerts(nonsense), JSON.stringify(nonsense));
+    t.equal(empty.own.base('a', 'e'), null);
   }
+});
+
+t.test(
+  'parts of several control planes add up; of callers and the agents beside the service the callers count',
+  async (t) => {
+    const [a, b, c] = [bookOf(0.999), bookOf(0.999), bookOf(0.999)];
+    a.record('payments', 'outbound', 10, bad(1), START);
+    b.record('payments', 'outbound', 20, bad(2), START - DAY_MS);
+    c.record('payments', 'inbound', 30, bad(3), START);
+    a.setOthers([b.own, c.own]);
+    t.match(a.view('payments', START), { good: 30, bad: 3, accounts: { service: 3 }, measuredBy: 'outbound' });
+    t.equal(a.view('payments', START)?.sinceEpochMs, START - DAY_MS);
+    c.setOthers([a.own]);
+    c.record('payments', 'inbound', 5, NO_ACCOUNTS, START);
+    t.equal(c.own.get('payments')?.ring.within(HOUR_MS, START).good, 30, 'not heard once a caller is, anywhere');
+    a.own.add(JSON.parse(JSON.stringify(b.own.archive())), START);
+    a.own.add(JSON.parse(JSON.stringify(c.own.archive())), START);
+    a.setOthers([]);
+    t.match(a.view('payments', START), { good: 30, bad: 3 }, 'and the same when the parts are taken over');
+  },
+);
+
+t.test('each service is held against its own target, over its own window', async (t) => {
+  const targets = { payments: 0.9, carts: 0.9999 };
+  const book = new SloBook((service) => ({
+    objective: targets[service as keyof typeof targets],
+    windowMs: service === 'carts' ? DAY_MS : 30 * DAY_MS,
+    from: { target: 'ServicePolicy/x', window: 'default' },
+  }));
+  for (const service of Object.keys(targets)) {
+    book.record(service, 'outbound', 1_000, bad(100), START - 2 * DAY_MS);
+    book.record(service, 'outbound', 1_000, bad(20), START);
+  }
+  t.match(book.view('payments', START), { good: 2_000, bad: 120, objective: 0.9, from: { target: 'ServicePolicy/x' } });
+  t.match(book.view('carts', START), { good: 1_000, bad: 20, objective: 0.9999, windowMs: DAY_MS });
+  t.same(
+    book.evaluate(START).map(({ service, alert }) => `${service} ${alert}`),
+    ['carts burn_1h', 'carts burn_6h', 'carts burn_1d'],
+    'an alert over three days is none of a budget of one',
+  );
+  t.same(
+    book.view('carts', START)?.burns.map(({ name }) => name),
+    ['burn_1h', 'burn_6h', 'burn_1d'],
+  );
 });
 
 t.test('a ring forgets what left the window and keeps the rest', async (t) => {
@@ -132,21 +184,37 @@ t.test('series and parallel', async (t) => {
 });
 
 t.test('a failure is put down to the endpoints, the service or the path by what all callers saw', async (t) => {
-  const sees = (endpoint: string, isOwn: boolean, attempts: number, failures: number) => ({
-    endpoint,
-    isOwn,
-    attempts,
-    failures,
+  const sees = (
+    endpoint: string,
+    own: [number, number],
+    others: [number, number],
+    elsewhere: [number, number] = [0, 0],
+  ) => {
+    const tally = ([attempts, failures]: [number, number]) => ({ attempts, failures });
+    return { endpoint, own: tally(own), others: tally(others), elsewhere: tally(elsewhere) };
+  };
+  const well: [number, number] = [10, 0];
+  t.match(blameOf([sees('a', [10, 10], [10, 9]), sees('b', well, well)]), {
+    answered: { instance: 1, service: 0 },
+    unanswered: { instance: 1, path: 0 },
   });
-  const instance = [sees('a', true, 10, 10), sees('b', true, 10, 0), sees('a', false, 10, 9), sees('b', false, 10, 0)];
-  t.same(blameOf(instance), { answered: 'instance', unanswered: 'instance' });
-  const service = [sees('a', true, 10, 10), sees('b', true, 10, 8)];
-  t.same(blameOf(service), { answered: 'service', unanswered: 'service' });
-  const path = [sees('a', true, 10, 10), sees('b', true, 10, 10), sees('a', false, 100, 0), sees('b', false, 100, 1)];
-  t.equal(blameOf(path).unanswered, 'path');
-  t.same(
-    blameOf([sees('a', true, 5, 5)]),
-    { answered: 'service', unanswered: 'service' },
-    'one endpoint is the service',
+  t.match(blameOf([sees('a', [10, 10], [0, 0]), sees('b', [10, 8], [0, 0])]).answered, { service: 1 });
+  const path = [sees('a', [10, 10], [100, 0]), sees('b', [10, 10], [100, 1])];
+  t.same(blameOf(path).unanswered, { instance: 0, service: 0, path: 1 });
+  t.equal(blameOf(path).answered.service, 1, 'what was answered was reached');
+  t.match(blameOf([sees('a', [5, 5], [0, 0])]).answered, { service: 1 }, 'one endpoint is the service');
+  const zone = [sees('a', [10, 10], [100, 50], [50, 0]), sees('b', well, [100, 0], [50, 0])];
+  t.equal(blameOf(zone).unanswered.path, 1, 'others of the zone fail too, those elsewhere do not');
+  const uneven = Array.from({ length: 10 }, (_, nth) =>
+    sees(`e${nth}`, [25, [3, 2, 2, 1, 1, 1, 0, 0, 0, 0][nth] ?? 0], [0, 0]),
   );
+  t.equal(illMinority(uneven), null, 'four failures of a hundred spread like this by chance');
+  t.same(illMinority([sees('a', [1, 1], [0, 0]), ...uneven.slice(6)]), ['a'], 'a single failure');
+  const half = [
+    sees('a', [20, 20], [0, 0]),
+    sees('b', [50, 1], [0, 0]),
+    sees('c', [2, 0], [0, 0]),
+    sees('d', [50, 0], [0, 0]),
+  ];
+  t.same(illMinority(half), ['a'], 'a stray failure elsewhere changes nothing');
 });

@@ -1,0 +1,27 @@
+// What a service promises to its callers. Counted and watched by the control plane; agents report what it is counted from.
+
+import { Type } from 'typebox';
+import { CLOSED, duration, notes } from './schema-fields.ts';
+
+export const Slo = Type.Object(
+  {
+    target: Type.Optional(
+      Type.Number({
+        minimum: 50,
+        maximum: 99.9999,
+        default: 99.9,
+        ...notes({
+          means: 'Percent of the requests of a window that must succeed; what is left is the error budget.',
+          larger: 'alerts at fewer failures',
+          elsewhere: 'OpenSLO target, Sloth objective',
+        }),
+      }),
+    ),
+    window: duration('30d', '1d', '30d', {
+      means: 'Time over which the budget is counted, rolling. Alerts whose own window is longer are left out.',
+      larger: 'a bad day is remembered longer',
+      elsewhere: 'OpenSLO timeWindow',
+    }),
+  },
+  CLOSED,
+);
