@@ -182,7 +182,12 @@ export function createAgent(options: AgentOptions): Agent {
   const admission = new Admission(readMaxDescriptors());
   const decisions = new Decisions(Math.floor(random() * 2 ** 40).toString(36));
   const explained = (record: DecisionRecord): Explanation =>
-    explainDecision(record, decisions.idOf(record), clock.epochMs() - clock.now());
+    explainDecision(
+      record,
+      decisions.idOf(record),
+      clock.epochMs() - clock.now(),
+      discovery.status().find((one) => one.service === record.service)?.leftOut ?? [],
+    );
   const accessLog = new RequestTap(createAccessLog(log.logger, config.log.access), () => clock.now());
   const shared = {
     service,
@@ -241,6 +246,7 @@ export function createAgent(options: AgentOptions): Agent {
     snapshot: () => mesh.snapshot,
     discovery: () => discovery.status(),
     policy: () => stream.status(),
+    documents: () => mesh.documents,
     connectionsOf: (id) => pools.connectionsOf(id),
     events: () => events.recent(),
     overrule: (name, order) => mesh.overrule(name, order),

@@ -9,12 +9,12 @@ import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { EndpointView } from '../control-plane/core/views.ts';
 import { type ApiOptions, callPages, withApiOptions } from './api.ts';
 import { explainRequest, type RequestExplanation, type RequestQuestion } from './explain/explain-request.ts';
+import { MAX_MISSES } from './explain/places.ts';
 import { endpointName, readService } from './fleet.ts';
 import { type OutputFormat, outputOption, paint, printResult } from './output.ts';
 import { type LocatedPolicy, readLocatedPolicies } from './policy-files.ts';
 import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
 
-const MAX_MISSES = 10;
 const MAX_ENDPOINTS = 20;
 
 interface ExplainOptions extends ApiOptions {
@@ -55,7 +55,8 @@ async function explainUrl(method: string, text: string, options: ExplainOptions,
     service,
     method: method.toUpperCase(),
     target: `${url.pathname}${url.search}`,
-    headers: options.header,
+    // As the application's client sends it, unless told otherwise.
+    headers: new Map([['host', url.host], ...options.header]),
   };
   const policies = options.file === undefined ? await readStored(options) : readLocatedPolicies(options.file);
   const explanation = explainRequest(policies, question);

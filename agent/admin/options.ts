@@ -1,6 +1,7 @@
 // What the admin API is given: functions only, so that it knows no other part of the agent.
 
 import type { MeshEvent } from '#contract/frames.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentConfig, HostPort } from '../config.ts';
@@ -24,6 +25,8 @@ export interface AdminOptions {
   snapshot(): MeshSnapshot;
   discovery(): readonly DiscoveryFacts[];
   policy(): PolicyView;
+  /** The policies in force. */
+  documents(): readonly PolicyDocument[];
   /** Open connections by endpoint id. */
   connectionsOf(endpointId: string): number;
   /** Newest events, oldest first. */

@@ -87,6 +87,10 @@ function readingRoutes(options: AdminOptions, limits: object): AdminRoute[] {
       if (found !== null) return found;
       return sendProblem(reply, 404, 'no such decision is kept: the last 4096 are, and the last 1024 that went wrong');
     }),
+    get('/policies', 'the policy documents in force, and the version that they are of', () => {
+      const { appliedVersion } = options.policy();
+      return { caller: options.service, policyVersion: appliedVersion, documents: options.documents() };
+    }),
     get('/events', 'what happened lately, oldest first', () => ({ events: options.events() })),
     get(
       '/tap',

@@ -9,6 +9,8 @@ export type HeaderReader = (name: string) => string | null;
 
 /** Rules in the order of precedence, and the compiled form of their regular expressions. Lives as long as the plan it is of. */
 export interface RouteTable {
+  /** The service that was asked for: its HTTPRoute has the rules. */
+  readonly service: string;
   readonly rules: readonly RouteRule[];
   readonly patterns: ReadonlyMap<string, Pattern>;
 }

@@ -91,7 +91,9 @@ export interface ServiceView {
   readonly subset: SubsetFilter | null;
   /** Views of the subsets that rules may name. */
   readonly subsets: ReadonlyMap<string, ServiceView>;
-  /** Every endpoint, ejected ones included. */
+  /** All that discovery told of the service, whether or not this agent or this subset has a use for it. */
+  readonly members: readonly EndpointView[];
+  /** Every endpoint of this view, ejected ones included. */
   readonly endpoints: readonly EndpointView[];
   /** What picks choose from, with the share of each as running sums (the last is 1; empty with one group or none). */
   readonly groups: readonly EndpointGroup[];

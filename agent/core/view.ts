@@ -44,6 +44,8 @@ export const PLAIN_CONTEXT: ViewContext = Object.freeze({ now: 0, zone: null, ca
 /**
  * Builds the frozen view of one service. O(endpoints).
  *
+ * @param members  all that discovery told, when the policy has this agent talk to a part of them only
+ *
  * Panic: serving × 100 < minHealthPercent × all. A service of which nothing serves is always served by everything it has,
  * whatever the threshold says: an ejected endpoint may answer, an empty list cannot. With several priority levels see
  * priority.ts.
@@ -53,6 +55,7 @@ export function createServiceView(
   endpoints: readonly EndpointView[],
   stats: ServiceStats,
   context: ViewContext = PLAIN_CONTEXT,
+  members: readonly EndpointView[] = endpoints,
 ): ServiceView {
   const known = Object.isFrozen(endpoints) ? endpoints : Object.freeze([...endpoints]);
   const grouping = groupEndpoints(plan.policy, known, context);
@@ -62,8 +65,9 @@ export function createServiceView(
     service: plan.service,
     policy: plan.policy,
     permission: plan.permission,
-    routes: routeTableOf(plan.rules, context.former?.routes ?? null),
+    routes: routeTableOf(plan.service, plan.rules, context.former?.routes ?? null),
     subset: null,
+    members,
     endpoints: known,
     ...grouping,
     pickable: isOneGroup ? first.views : Object.freeze(grouping.groups.flatMap(({ views }) => views)),

@@ -7,6 +7,18 @@ import { LIFE_KEY } from './register-payload.ts';
 /** Why an entry was dropped. */
 export type DropReason = 'malformed' | 'bad_address' | 'bad_port' | 'bad_weight' | 'duplicate';
 
+/** An instance that Consul has and that may not be picked. */
+export interface LeftOut {
+  readonly address: string;
+  readonly port: number;
+  readonly reason: 'critical' | 'maintenance';
+  /** Names of the checks that say so; empty when they have none. */
+  readonly checks: readonly string[];
+}
+
+/** At most so many are named; all are counted. */
+const MAX_LEFT_OUT = 100;
+
 export interface DecodedHealth {
   /** What may be picked: neither critical nor in maintenance, or everything that is critical when nothing else is left. */
   readonly endpoints: readonly Endpoint[];
@@ -14,6 +26,8 @@ export interface DecodedHealth {
   readonly criticalCount: number;
   /** Entries left out because an operator put them or their node in maintenance. */
   readonly maintenanceCount: number;
+  /** Who was left out by health; the first hundred. */
+  readonly leftOut: readonly LeftOut[];
   /** True when `endpoints` are all critical and kept only because nothing better is known. */
   readonly isPanicSet: boolean;
   readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
@@ -39,8 +53,13 @@ export function decodeHealth(body: unknown, service: string): DecodedHealth | nu
   const seen = new Set<string>();
   const dropped: Partial<Record<DropReason, number>> = {};
   let maintenanceCount = 0;
+  const leftOut: LeftOut[] = [];
   for (const entry of body) {
     const health = healthOf(entry);
+    if ((health === 'maintenance' || health === 'critical') && leftOut.length < MAX_LEFT_OUT) {
+      const out = leftOutOf(entry, service, health);
+      if (out !== null) leftOut.push(out);
+    }
     if (health === 'maintenance') {
       maintenanceCount++;
       continue;
@@ -60,6 +79,7 @@ export function decodeHealth(body: unknown, service: string): DecodedHealth | nu
     endpoints: isPanicSet ? critical : usable,
     criticalCount: critical.length,
     maintenanceCount,
+    leftOut: isPanicSet ? leftOut.filter(({ reason }) => reason === 'maintenance') : leftOut,
     isPanicSet,
     dropped,
   };
@@ -78,6 +98,16 @@ function healthOf(entry: unknown): Health {
     else if (status === 'warning' && worst === 'passing') worst = 'warning';
   }
   return worst;
+}
+
+function leftOutOf(entry: unknown, service: string, reason: LeftOut['reason']): LeftOut | null {
+  const endpoint = decodeEntry(entry, service, 'passing');
+  if (typeof endpoint === 'string') return null;
+  const checks = field(entry, 'Checks');
+  const names = (Array.isArray(checks) ? checks : [])
+    .filter((check) => field(check, 'Status') === 'critical')
+    .flatMap((check) => text(field(check, 'Name')) ?? text(field(check, 'CheckID')) ?? []);
+  return { address: endpoint.address, port: endpoint.port, reason, checks: names };
 }
 
 function decodeEntry(entry: unknown, service: string, health: Health): Endpoint | DropReason {

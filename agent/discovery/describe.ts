@@ -3,7 +3,7 @@
 
 import type { MeshEvent, ServiceReport } from '#contract/frames.ts';
 import type { Clock } from '../clock.ts';
-import type { DropReason } from './decode.ts';
+import type { DropReason, LeftOut } from './decode.ts';
 import type { KnownSet } from './last-known-good.ts';
 import type { WatchStatus } from './watcher.ts';
 
@@ -18,12 +18,14 @@ export interface DiscoveryStatus extends Pick<ServiceReport, 'service' | 'source
   readonly endpoints: number;
   /** Entries of the newest answer that could not be used, by reason. */
   readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
+  /** Whom the newest answer has, and has as unfit. */
+  readonly leftOut: readonly LeftOut[];
   /** Last fault while the source does not answer, else null. */
   readonly failure: string | null;
 }
 
 export function staticStatus(service: string, endpoints: number): DiscoveryStatus {
-  const nothingWrong = { ageMs: null, holding: null, dropped: {}, failure: null };
+  const nothingWrong = { ageMs: null, holding: null, dropped: {}, leftOut: [], failure: null };
   return { service, source: 'static', state: 'static', endpoints, ...nothingWrong };
 }
 
@@ -50,6 +52,7 @@ export function watchStatus(
     state,
     endpoints: serving.length,
     dropped: health?.dropped ?? {},
+    leftOut: health?.leftOut ?? [],
     failure,
   };
 }

@@ -90,6 +90,11 @@ export class Mesh {
     return this.#snapshot;
   }
 
+  /** The policies in force. */
+  get documents(): readonly PolicyDocument[] {
+    return this.#documents;
+  }
+
   /** Takes over a discovered set. An empty one is taken over too: whether to believe it is discovery's decision. */
   applyEndpoints(set: EndpointSet): void {
     const service = set.service.toLowerCase();
@@ -184,7 +189,13 @@ export class Mesh {
     if (record === undefined || ruling.kind === 'refused') return ruling;
     applyDecision(ruling.decision, now);
     const former = record.view;
-    record.view = createServiceView(record.plan, former.endpoints, former.stats, this.#context(now, former));
+    record.view = createServiceView(
+      record.plan,
+      former.endpoints,
+      former.stats,
+      this.#context(now, former),
+      record.members,
+    );
     record.sweepAt = nextSweepAt(record.view, record.windows, now);
     const epochMs = this.#clock.epochMs();
     this.#publish([eventOf(service, ruling.decision, epochMs), panicEvent(former, record.view, epochMs)]);
@@ -287,7 +298,7 @@ export class Mesh {
     const isSwept = sweepService(view, windows, { now, epochMs, random: this.#random, isFrozen }, events);
     const isChanged = isSwept || view.warmUntil >= 0 || view.isPanicking || isDividedByLoad(view);
     if (isChanged) {
-      record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view));
+      record.view = createServiceView(plan, view.endpoints, view.stats, this.#context(now, view), record.members);
       events.push(panicEvent(view, record.view, epochMs));
     }
     record.sweepAt = nextSweepAt(record.view, windows, now);
@@ -297,7 +308,7 @@ export class Mesh {
   #build(plan: ServicePlan, members: readonly EndpointView[], former: ServiceView | null): ServiceView {
     const endpoints = chooseEndpoints(members, plan, this.#self.id);
     const stats = this.#statsOf(plan.service, plan);
-    return createServiceView(plan, endpoints, stats, this.#context(this.#clock.now(), former));
+    return createServiceView(plan, endpoints, stats, this.#context(this.#clock.now(), former), members);
   }
 
   #context(now: number, former: ServiceView | null): ViewContext {

@@ -373,6 +373,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
       rule: this.#resolved?.rule ?? null,
       routes,
       fields: routes === null ? null : this.head.fields,
+      host: this.head.host,
       result,
       status,
       message: this.#message,

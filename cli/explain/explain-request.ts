@@ -1,14 +1,15 @@
 // What the documents decide about one request, and where they say it. The same functions that the agent calls decide; this file
 // only asks them in order and looks up the places. Pure; nothing is sent.
 
-import { findSpec, matchesGlob } from '#contract/policy/layers.ts';
+import { findSpec } from '#contract/policy/layers.ts';
 import { explainPlan, planService } from '#contract/policy/plan.ts';
-import type { PolicyDocument, PolicyId, PolicyKind } from '#contract/policy/policy.ts';
+import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { nameRule } from '#contract/policy/routes.ts';
 import { isPermitted } from '../../agent/core/permission.ts';
 import { explainRoute, type RuleMiss } from '../../agent/core/routes/explain-route.ts';
 import { routeTableOf } from '../../agent/core/routes/route-table.ts';
 import type { LocatedPolicy } from '../policy-files.ts';
+import { placeOf, type Setting, settingOf } from './places.ts';
 
 export interface RequestQuestion {
   readonly caller: string;
@@ -41,14 +42,6 @@ export interface RequestExplanation {
   }[];
 }
 
-/** A value that applies to the request and who said it. */
-export interface Setting {
-  readonly name: string;
-  readonly value: string;
-  readonly from: PolicyId | 'default';
-  readonly at: string | null;
-}
-
 /** What people ask about first; all of it is in `GET /v1/effective/:caller/:service`. */
 const SHOWN = [
   ['timeouts', 'request'],
@@ -70,10 +63,10 @@ export function explainRequest(policies: readonly LocatedPolicy[], question: Req
   };
 }
 
-function explainPermission(
+export function explainPermission(
   policies: readonly LocatedPolicy[],
   documents: readonly PolicyDocument[],
-  { caller, service, method, target }: RequestQuestion,
+  { caller, service, method, target }: Omit<RequestQuestion, 'headers'>,
 ): RequestExplanation['permission'] {
   const { permission } = planService(documents, caller, service);
   const isAllowed = isPermitted(permission, method, target);
@@ -119,7 +112,7 @@ function explainRules(
   { caller, service, method, target, headers }: RequestQuestion,
 ): Pick<RequestExplanation, 'route' | 'backends'> {
   const plan = planService(documents, caller, service);
-  const table = routeTableOf(plan.rules, null);
+  const table = routeTableOf(service, plan.rules, null);
   const header = (name: string): string | null => headers.get(name) ?? null;
   const { rule, text, misses } = explainRoute(table, { method, target, header });
   const specs = findSpec(documents, 'HTTPRoute', service)?.rules ?? [];
@@ -148,51 +141,7 @@ function explainRules(
         ruleIndex < 0
           ? null
           : placeOf(policies, 'HTTPRoute', service, `spec.rules[${ruleIndex}].backendRefs[${index}]`),
-      settings: SHOWN.map(([section, key]): Setting => {
-        const { value, from } = (
-          policy[section] as Readonly<Record<string, { value: unknown; from: Setting['from'] }>>
-        )[key] ?? {
-          value: '',
-          from: 'default',
-        };
-        const shown = Array.isArray(value) ? value.join(' ') : String(value);
-        const place = from === 'default' ? null : settingAt(policies, from, { caller, ruleIndex, section, key });
-        return { name: `${section}.${key}`, value: shown, from, at: place };
-      }),
+      settings: SHOWN.map((path) => settingOf(policies, policy, path, { caller, ruleIndex })),
     })),
   };
-}
-
-/** A rule says it as `timeouts` or `retry`; a ServicePolicy in the last override for the caller that has it, or in itself. */
-function settingAt(
-  policies: readonly LocatedPolicy[],
-  from: PolicyId,
-  { caller, ruleIndex, section, key }: { caller: string; ruleIndex: number; section: string; key: string },
-): string | null {
-  const slash = from.indexOf('/');
-  const [kind, name] = [from.slice(0, slash) as PolicyKind, from.slice(slash + 1)];
-  if (kind === 'HTTPRoute') {
-    const word = section === 'retries' ? `retry.${key === 'on' ? 'codes' : key}` : `${section}.${key}`;
-    return placeOf(policies, kind, name, `spec.rules[${ruleIndex}].${word}`);
-  }
-  const spec =
-    policies.find(({ document }) => `${document.kind}/${document.metadata.name}` === from)?.document.spec ?? {};
-  const { overrides } = spec as { overrides?: readonly Readonly<Record<string, unknown>>[] }; // went through parsePolicy
-  const index = (overrides ?? []).findLastIndex(
-    (one) => matchesGlob(String(one.caller), caller) && Object.hasOwn((one[section] ?? {}) as object, key),
-  );
-  return placeOf(
-    policies,
-    kind,
-    name,
-    index < 0 ? `spec.${section}.${key}` : `spec.overrides[${index}].${section}.${key}`,
-  );
-}
-
-/** `policies/orders.yaml:14:7`, or null when no such document is there. */
-function placeOf(policies: readonly LocatedPolicy[], kind: PolicyKind, name: string, path: string): string | null {
-  const found = policies.find(({ document }) => document.kind === kind && document.metadata.name === name);
-  if (found === undefined) return null;
-  const { line, column } = found.source.locate(path, 'key');
-  return `${found.file}:${line}:${column}`;
 }

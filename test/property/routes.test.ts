@@ -100,8 +100,8 @@ t.test(
       fc.property(rules, request, (specs, { method, target, headers }) => {
         const named = specs.map((spec, index) => ({ name: `r${index}`, ...spec }));
         const header = (name: string) => (Object.hasOwn(headers, name) ? (headers[name] ?? null) : null);
-        const table = routeTableOf(compile(named), null);
-        const turned = routeTableOf(compile([...named].reverse()), null);
+        const table = routeTableOf('svc', compile(named), null);
+        const turned = routeTableOf('svc', compile([...named].reverse()), null);
         const found = matchRoute(table, method, target, header);
         const other = matchRoute(turned, method, target, header);
         const explained = explainRoute(table, { method, target, header });

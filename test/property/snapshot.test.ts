@@ -54,6 +54,7 @@ function visible({ policyVersion, services }: MeshSnapshot): unknown {
   const entries = [...services.values()].map(({ stats: _, warmUntil: _until, ...view }) => ({
     ...view,
     groups: view.groups.map(({ priority, zone, views }) => [priority, zone, views.map(({ endpoint }) => endpoint.id)]),
+    members: view.members.map(({ endpoint }) => endpoint.id),
     endpoints: view.endpoints.map(({ endpoint }) => endpoint),
     pickable: view.pickable.map(({ endpoint }) => endpoint.id),
     probing: view.probing.map(({ endpoint }) => endpoint.id),

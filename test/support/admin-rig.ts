@@ -63,6 +63,7 @@ RECORD.end({
   rule: null,
   routes: null,
   fields: null,
+  host: 'orders',
   result: 'no_route',
   status: 404,
   message: 'no rule',
@@ -93,6 +94,7 @@ export function options(over: Partial<AdminOptions> = {}): AdminOptions {
     snapshot: () => shown,
     discovery: () => [{ service: 'orders', source: 'consul', ageMs: 1234.5, holding: null }],
     policy: () => ({ appliedVersion: 3, wantedVersion: 4, isConnected: true, problems: [] }),
+    documents: () => [],
     connectionsOf: () => 5,
     events: () => [
       {

@@ -111,6 +111,8 @@ export interface DecisionEnd {
   readonly routes: RouteTable | null;
   /** Fields of the head where rules may have looked at them, else null. */
   readonly fields: readonly string[] | null;
+  /** Host as rules compare it; not one of `fields`. */
+  readonly host: string;
   readonly result: RequestResult;
   readonly status: number;
   /** The agent's own words, when it answered itself. */
@@ -163,7 +165,8 @@ export class DecisionRecord extends place.Place {
   end(facts: DecisionEnd): void {
     this.secure();
     const { numbers, at, refs, refAt, texts, textAt } = this;
-    const flags = (numbers[at + place.FLAGS] ?? 0) & ~place.IS_OPEN;
+    const isCut = facts.target.length > place.TARGET_BYTES;
+    const flags = ((numbers[at + place.FLAGS] ?? 0) & ~place.IS_OPEN) | (isCut ? place.IS_CUT : 0);
     numbers[at + place.FLAGS] = facts.direction === 'inbound' ? flags | place.IS_INBOUND : flags;
     numbers[at + place.STATUS] = facts.status;
     numbers[at + place.DURATION] = facts.durationMs;
@@ -176,6 +179,8 @@ export class DecisionRecord extends place.Place {
     refs[refAt + place.ROUTES] = facts.routes;
     refs[refAt + place.RULE] = facts.rule;
     refs[refAt + place.FIELDS] = facts.fields;
+    refs[refAt + place.HOST] = facts.routes === null ? null : facts.host;
+    refs[refAt + place.WHOLE_TARGET] = facts.routes !== null && isCut ? facts.target : null;
     refs[refAt + place.RESULT] = facts.result;
     refs[refAt + place.MESSAGE] = facts.message;
   }
@@ -257,10 +262,15 @@ export class DecisionRecord extends place.Place {
     return this.#text(place.METHOD);
   }
 
-  /** Cut to its first 64 bytes. */
+  /** Whole where rules were looked through; else cut to its first 64 bytes, see `isTargetCut`. */
   get target(): string {
-    const { texts, textAt } = this;
-    return this.#result === null ? '' : place.readText(texts, textAt, this.#number(place.TARGET_LENGTH));
+    if (this.#result === null) return '';
+    const whole = this.#ref(place.WHOLE_TARGET) as string | null;
+    return whole ?? place.readText(this.texts, this.textAt, this.#number(place.TARGET_LENGTH));
+  }
+
+  get isTargetCut(): boolean {
+    return this.#has(place.IS_CUT) && this.#ref(place.WHOLE_TARGET) === null;
   }
 
   get service(): string {
@@ -286,6 +296,11 @@ export class DecisionRecord extends place.Place {
   /** Fields of the head, kept only where rules may have looked at them. */
   get fields(): readonly string[] | null {
     return this.#result === null ? null : (this.#ref(place.FIELDS) as readonly string[] | null);
+  }
+
+  /** As rules compare it; null where there were none. */
+  get host(): string | null {
+    return this.#result === null ? null : (this.#ref(place.HOST) as string | null);
   }
 
   /** Null while the request is under way. */

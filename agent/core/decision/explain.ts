@@ -1,14 +1,13 @@
 // A decision record in words and numbers: the body of `GET /why/:id`. Pure; says what was recorded and what follows from it,
 // nothing that it does not know.
 
-import { formatHostPort } from '#contract/text/host-port.ts';
 import { explainRoute, type RouteExplanation } from '../routes/explain-route.ts';
 import { joinedValue } from '../routes/field-value.ts';
-import type { EndpointView, ServiceView } from '../snapshot.ts';
+import type { EndpointView } from '../snapshot.ts';
 import type { AfterAttempt, AttemptRecord, DecisionRecord } from './decision-record.ts';
 import type { PickTrace } from './pick-trace.ts';
 import { replayPick } from './replay.ts';
-import { TARGET_BYTES } from './storage.ts';
+import { groupOf, labelOf, MAX_LISTED, type NotChosen, rounded, type Unfit, whyNot } from './why-not.ts';
 
 export interface Explanation {
   readonly id: string;
@@ -19,6 +18,8 @@ export interface Explanation {
   readonly service: string;
   readonly method: string;
   readonly path: string;
+  /** Whether `path` is only its beginning: records keep 64 bytes where no rules were looked through. */
+  readonly isPathCut: boolean;
   readonly result: string;
   readonly status: number;
   readonly durationMs: number;
@@ -26,6 +27,8 @@ export interface Explanation {
   readonly text: string;
   readonly policyVersion: number;
   readonly snapshotGeneration: number;
+  /** The service whose rules were looked through; that of the endpoints is `service`. */
+  readonly asked: string;
   /** Name of the rule, or null when the service has none. */
   readonly rule: string | null;
   /** How the rule was found: those that were tried before it, and the nearest miss. Null without rules. */
@@ -58,21 +61,33 @@ export interface AttemptExplanation {
   readonly seed: number;
   readonly candidates: number;
   readonly sampled: readonly { readonly endpoint: string; readonly load: number; readonly inFlight: number }[];
-  readonly excluded: readonly {
-    readonly endpoint: string;
-    readonly state: string;
-    readonly reason: string;
-    readonly text: string;
-  }[];
+  /** Where the chosen one stands: its priority level, its zone where zones count, and what share of the requests goes there. */
+  readonly group: {
+    readonly priority: number;
+    readonly zone: string | null;
+    readonly sharePercent: number;
+    readonly isPanicking: boolean;
+  } | null;
+  /** Subset that the rule names, or null. */
+  readonly subset: string | null;
+  /** Everybody else, each with its reason; at most a hundred. */
+  readonly excluded: readonly NotChosen[];
+  /** How many more there are. */
+  readonly unlisted: number;
   /** The pick made again came to the same endpoint; null when its view is no longer kept. */
   readonly isReplayable: boolean | null;
 }
 
-/** At most this many endpoints are listed. */
-const MAX_LISTED = 100;
-
-/** @param epochOffsetMs  what has to be added to monotonic ms to make them ms since 1970 */
-export function explainDecision(record: DecisionRecord, id: string, epochOffsetMs: number): Explanation {
+/**
+ * @param epochOffsetMs  what has to be added to monotonic ms to make them ms since 1970
+ * @param unfit          whom Consul has as unfit now, of the record's service
+ */
+export function explainDecision(
+  record: DecisionRecord,
+  id: string,
+  epochOffsetMs: number,
+  unfit: readonly Unfit[] = [],
+): Explanation {
   const { direction, inFlight, limit, isAdaptive, rejectProbability } = record;
   return {
     id,
@@ -81,13 +96,15 @@ export function explainDecision(record: DecisionRecord, id: string, epochOffsetM
     direction,
     service: record.service,
     method: record.method,
-    path: withoutQuery(record.target),
+    path: pathOf(record),
+    isPathCut: isPathCut(record),
     result: record.result ?? 'under_way',
     status: record.status,
     durationMs: rounded(record.durationMs),
     text: sentence(record),
     policyVersion: record.policyVersion,
     snapshotGeneration: record.generation,
+    asked: record.routes?.service ?? record.service,
     rule: record.rule?.name ?? null,
     route: routeOf(record),
     limits: record.hasLimits
@@ -97,22 +114,24 @@ export function explainDecision(record: DecisionRecord, id: string, epochOffsetM
       ms: Number.isFinite(record.deadlineMs) ? rounded(record.deadlineMs) : null,
       from: record.deadlineFrom,
     },
-    attempts: record.attempts.map(explainAttempt),
+    attempts: record.attempts.map((attempt) => explainAttempt(attempt, unfit)),
   };
 }
 
-/** Null too when the target was longer than what is kept: matched again it might come to another rule. */
-function routeOf({ routes, method, target, fields }: DecisionRecord): RouteExplanation | null {
-  if (routes === null || target.length >= TARGET_BYTES) return null;
-  return explainRoute(routes, { method, target, header: (name) => joinedValue(fields ?? [], name) });
+function routeOf({ routes, method, target, fields, host }: DecisionRecord): RouteExplanation | null {
+  if (routes === null) return null;
+  const header = (name: string) => (name === 'host' ? host : joinedValue(fields ?? [], name));
+  return explainRoute(routes, { method, target, header });
 }
 
-function explainAttempt(attempt: AttemptRecord): AttemptExplanation {
+function explainAttempt(attempt: AttemptRecord, unfit: readonly Unfit[]): AttemptExplanation {
   const { endpoint } = attempt;
   const { view } = attempt.held;
   const again = replayPick(attempt, endpoint);
+  const home = view === null ? null : groupOf(view, endpoint);
+  const excluded = view === null ? [] : whyNot(view, attempt, unfit);
   return {
-    endpoint: label(endpoint),
+    endpoint: labelOf(endpoint),
     text: attemptSentence(attempt),
     way: attempt.way,
     isHedge: attempt.isHedge,
@@ -126,45 +145,24 @@ function explainAttempt(attempt: AttemptRecord): AttemptExplanation {
     seed: attempt.seed,
     candidates: view?.pickable.length ?? 0,
     sampled: attempt.samples().map(({ endpoint: one, load, inFlight }) => ({
-      endpoint: label(one),
+      endpoint: labelOf(one),
       load: rounded(load),
       inFlight,
     })),
-    excluded: view === null ? [] : excludedFrom(view, attempt),
+    group:
+      home === null
+        ? null
+        : {
+            priority: home.group.priority,
+            zone: home.group.zone,
+            sharePercent: home.sharePercent,
+            isPanicking: home.group.isPanicking,
+          },
+    subset: view?.subset?.name ?? null,
+    excluded,
+    unlisted: view === null || excluded.length < MAX_LISTED ? 0 : view.members.length - 1 - excluded.length,
     isReplayable: again === undefined ? null : again?.endpoint.id === endpoint?.endpoint.id,
   };
-}
-
-function excludedFrom(view: ServiceView, { now, tried }: PickTrace): AttemptExplanation['excluded'] {
-  const pickable = new Set(view.pickable);
-  const reasons = new Map(view.excluded.map((one) => [one.endpoint, one]));
-  const list: { endpoint: string; state: string; reason: string; text: string }[] = [];
-  for (const one of view.endpoints) {
-    if (list.length === MAX_LISTED) break;
-    const known = reasons.get(one);
-    const wasTried = tried.some(({ stats }) => stats === one.stats);
-    if (pickable.has(one) && !wasTried) continue;
-    if (wasTried)
-      list.push({ endpoint: label(one), state: 'tried', reason: 'tried', text: 'it failed this request already' });
-    else if (known === undefined) {
-      list.push({
-        endpoint: label(one),
-        state: 'serving',
-        reason: 'not_needed',
-        text: 'another zone or priority level carries the load',
-      });
-    } else {
-      const leftMs = Math.max(0, known.until - now);
-      const left = known.until > 0 ? `, ${(leftMs / 1000).toFixed(1)} s left` : '';
-      list.push({
-        endpoint: label(one),
-        state: known.state,
-        reason: known.reason,
-        text: `${known.text === '' ? known.state : known.text}${left}`,
-      });
-    }
-  }
-  return list;
 }
 
 const AFTER_TEXT: Readonly<Record<AfterAttempt, string>> = {
@@ -194,7 +192,7 @@ const AFTER_TEXT: Readonly<Record<AfterAttempt, string>> = {
 };
 
 function sentence(record: DecisionRecord): string {
-  const what = `${record.method} ${withoutQuery(record.target)}${record.service === '' ? '' : ` to ${record.service}`}`;
+  const what = `${record.method} ${pathOf(record)}${record.service === '' ? '' : ` to ${record.service}`}`;
   const { attempts } = record;
   const count = attempts.length === 1 ? '1 attempt' : `${attempts.length} attempts`;
   const time = `in ${rounded(record.durationMs)} ms`;
@@ -208,7 +206,7 @@ function attemptSentence(attempt: AttemptRecord): string {
   const why = WAY_TEXT[attempt.way](attempt, endpoint);
   const what =
     kind === null ? 'under way' : kind === 'response' ? `answered ${status} in ${rounded(latencyMs)} ms` : kind;
-  return `${isHedge ? 'second copy: ' : ''}${label(endpoint)} ${why}; ${what}`;
+  return `${isHedge ? 'second copy: ' : ''}${labelOf(endpoint)} ${why}; ${what}`;
 }
 
 const WAY_TEXT: Readonly<Record<PickTrace['way'], (trace: PickTrace, endpoint: EndpointView | null) => string>> = {
@@ -220,21 +218,22 @@ const WAY_TEXT: Readonly<Record<PickTrace['way'], (trace: PickTrace, endpoint: E
     const own = samples.find((sample) => sample.endpoint === endpoint);
     const others = samples.filter((sample) => sample.endpoint !== endpoint);
     if (own === undefined || others.length === 0) return 'was next by the balancer';
-    const rest = others.map((sample) => `${label(sample.endpoint)} ${rounded(sample.load)}`).join(', ');
+    const rest = others.map((sample) => `${labelOf(sample.endpoint)} ${rounded(sample.load)}`).join(', ');
     return `was chosen at load ${rounded(own.load)} against ${rest}`;
   },
 };
 
-function label(view: EndpointView | null): string {
-  if (view === null) return 'nobody';
-  return formatHostPort({ host: view.endpoint.address, port: view.endpoint.port });
+/** Its query may hold secrets, and what is cut is said to be. */
+function pathOf(record: DecisionRecord): string {
+  return `${withoutQuery(record.target)}${isPathCut(record) ? '…' : ''}`;
+}
+
+/** A query that is cut is not shown anyway. */
+function isPathCut({ isTargetCut, target }: DecisionRecord): boolean {
+  return isTargetCut && withoutQuery(target) === target;
 }
 
 function withoutQuery(target: string): string {
   const end = target.search(/[?#]/);
   return end < 0 ? target : target.slice(0, end);
-}
-
-function rounded(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }

@@ -54,7 +54,7 @@ export class Place implements Room {
 
 /** Numbers, references and bytes of text of one record with its first attempt. */
 export const NUMBERS = 40;
-export const REFS = 18;
+export const REFS = 20;
 export const TEXTS = 96;
 /** Of these bytes the first are for the target, the rest for the request id; what is longer is cut. */
 export const TARGET_BYTES = 64;
@@ -80,6 +80,8 @@ export const IS_OPEN = 1;
 export const HAS_LIMITS = 2;
 export const IS_ADAPTIVE = 4;
 export const IS_INBOUND = 8;
+/** The target is longer than its place. */
+export const IS_CUT = 16;
 
 /** Numbers of an attempt. */
 export const SEED = 13;
@@ -122,6 +124,9 @@ export const AFTER = 14;
 export const WAY = 15;
 /** Endpoints of the first FEW_SAMPLES samples. */
 export const SAMPLED = 16;
+/** Of the request again, only where rules were looked through: its Host, and its target when that was cut. */
+export const HOST = 18;
+export const WHOLE_TARGET = 19;
 
 /** Room for `count` records side by side. */
 export function roomFor(count: number): Room {

@@ -7,9 +7,9 @@ import type { RouteTable } from '../route.ts';
 const NO_PATTERNS: ReadonlyMap<string, Pattern> = new Map();
 
 /** @param former  the table before; of the same rules it is taken over */
-export function routeTableOf(rules: readonly RouteRule[], former: RouteTable | null): RouteTable {
+export function routeTableOf(service: string, rules: readonly RouteRule[], former: RouteTable | null): RouteTable {
   if (former !== null && former.rules === rules) return former;
-  return Object.freeze({ rules, patterns: rules.length === 0 ? NO_PATTERNS : patternsOf(rules) });
+  return Object.freeze({ service, rules, patterns: rules.length === 0 ? NO_PATTERNS : patternsOf(rules) });
 }
 
 function patternsOf(rules: readonly RouteRule[]): ReadonlyMap<string, Pattern> {

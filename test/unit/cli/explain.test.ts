@@ -70,6 +70,16 @@ spec:
         - { action: allow, http: { methods: [GET], pathPrefix: /cart } }
 `;
 
+const HOSTED = `apiVersion: outrigger.dev/v1
+kind: HTTPRoute
+metadata: { name: orders }
+spec:
+  parentRefs: [{ kind: Service, name: orders }]
+  rules:
+    - name: by-host
+      matches: [{ headers: [{ name: Host, value: orders.mesh }] }]
+`;
+
 interface Asked {
   readonly from?: string;
   readonly to?: string;
@@ -250,6 +260,14 @@ t.test('the command works on files, without any control plane', async (t) => {
   t.match(await run('GET', 'http://orders/nowhere', '--from', 'web', '-f', file), {
     code: 1,
     out: /answer +404 no_route/,
+  });
+  // A rule may look at Host, which is not among the headers that a person gives.
+  const hosted = join(temporaryFolder(t), 'hosted.yaml');
+  writeFileSync(hosted, HOSTED);
+  t.match((await run('GET', 'http://orders.mesh/', '-f', hosted)).out, /route +rule by-host +.*hosted\.yaml:7:7/);
+  t.match(await run('GET', 'http://orders/', '-f', hosted), {
+    code: 1,
+    out: /not by-host: header host is not "orders\.mesh"/,
   });
   t.match(await run('GET', '/cart', '-f', file), { code: 2, err: /names no service/ });
   t.match(await run('GET', 'http://orders/', '-H', 'nonsense', '-f', file), { code: 2, err: /name: value/ });

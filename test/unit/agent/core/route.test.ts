@@ -17,6 +17,7 @@ const canary = (name: string): string | null => (name === 'x-canary' ? 'yes' : n
 
 t.test('matchRoute()', async (t) => {
   const table = routeTableOf(
+    'svc',
     [
       rule('exact', { path: { type: 'Exact', value: '/v1/health' } }),
       rule('canary', {
@@ -43,10 +44,14 @@ t.test('matchRoute()', async (t) => {
   for (const [method, path, header, expected] of cases) {
     t.equal(matchRoute(table, method, path, header)?.name, expected, `${method} ${path}`);
   }
-  const open = routeTableOf([rule('root', { path: { type: 'PathPrefix', value: '/' } }), rule('any', null)], null);
+  const open = routeTableOf(
+    'svc',
+    [rule('root', { path: { type: 'PathPrefix', value: '/' } }), rule('any', null)],
+    null,
+  );
   t.equal(matchRoute(open, 'GET', '/x', none)?.name, 'root', 'the prefix / covers every path');
   t.equal(matchRoute(open, 'OPTIONS', '*', none)?.name, 'any', 'a rule without matches covers everything');
-  t.equal(matchRoute(routeTableOf([], null), 'GET', '/', none), null);
+  t.equal(matchRoute(routeTableOf('svc', [], null), 'GET', '/', none), null);
 });
 
 t.test('regular expressions are for the whole path, header or parameter; Present asks for no value', async (t) => {
@@ -73,7 +78,7 @@ t.test('regular expressions are for the whole path, header or parameter; Present
     [{ queryParams: [value('Present', 'debug')] }, '/debug', {}, false],
   ];
   for (const [changes, target, headers, expected] of cases) {
-    const table = routeTableOf([rule('r', changes)], null);
+    const table = routeTableOf('svc', [rule('r', changes)], null);
     const found = matchRoute(table, 'GET', target, (name) => headers[name] ?? null);
     t.equal(found !== null, expected, `${JSON.stringify(changes)} ${target}`);
   }
@@ -105,15 +110,16 @@ t.test('queryValue()', async (t) => {
 
 t.test('compiled patterns outlive a rebuild of the view, and a plan with other rules has its own', async (t) => {
   const rules = [rule('r', { path: { type: 'RegularExpression', value: '/a.*' } })];
-  const table = routeTableOf(rules, null);
-  t.equal(routeTableOf(rules, table), table);
-  t.not(routeTableOf([...rules], table), table);
+  const table = routeTableOf('svc', rules, null);
+  t.equal(routeTableOf('svc', rules, table), table);
+  t.not(routeTableOf('svc', [...rules], table), table);
 });
 
 t.test(
   'explainRoute() says which rule matched and what the nearest other one missed, without telling values',
   async (t) => {
     const table = routeTableOf(
+      'svc',
       [
         rule('exact', { path: { type: 'Exact', value: '/pay' } }),
         rule('canary', {
@@ -139,7 +145,7 @@ t.test(
     t.same(found.nearestMiss?.failed, ['header authorization is not "open sesame"']);
     t.equal(found.text, 'rule orders matches; canary would have, but header authorization is not "open sesame"');
     t.notMatch(JSON.stringify(found), /hunter2/);
-    const lost = explainRoute(routeTableOf(table.rules.slice(0, 2), null), {
+    const lost = explainRoute(routeTableOf('svc', table.rules.slice(0, 2), null), {
       method: 'GET',
       target: '/orders',
       header: none,
@@ -149,7 +155,7 @@ t.test(
       lost.text,
       'no rule matches; canary would have, but the method is GET, not POST, and header authorization is not there',
     );
-    t.same(explainRoute(routeTableOf([], null), { method: 'GET', target: '/', header: none }), {
+    t.same(explainRoute(routeTableOf('svc', [], null), { method: 'GET', target: '/', header: none }), {
       rule: null,
       misses: [],
       nearestMiss: null,
