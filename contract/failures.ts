@@ -2,7 +2,7 @@
 
 /**
  * `answered`: the upstream answered 5xx. `unanswered`: it did not answer properly (connect, reset, timeout, a body that broke off).
- * `unserved`: there was no endpoint to ask. `policy`: a rule or a limit of the mesh said no. `self`: the agent that counted went away.
+ * `unserved`: there was no endpoint to ask. `policy`: a rule or a limit of the mesh said no. `self`: the agent that counted went away, stood still, or had no room or no socket left.
  * `canceled`: the client left. `invalid`: no request that any service could have served; not an event of the service at all.
  */
 export const FAILURE_KINDS = ['answered', 'unanswered', 'unserved', 'policy', 'self', 'canceled', 'invalid'] as const;

@@ -23,7 +23,7 @@ const KIND_OF_REASON: Readonly<Record<Reason, FailureKind>> = {
   upstream_timeout: 'unanswered',
   // Some attempt, or the wait for one, used up the caller's time.
   deadline_exceeded: 'unanswered',
-  overloaded: 'policy',
+  overloaded: 'self',
   admission_rejected: 'policy',
   denied: 'policy',
   rate_limited: 'policy',
@@ -34,8 +34,15 @@ const KIND_OF_REASON: Readonly<Record<Reason, FailureKind>> = {
   downstream_disconnect: 'canceled',
 };
 
-/** Null: the request succeeded, any status below 500 that was relayed whole. */
-export function failureKindOf(result: RequestResult, status: number): FailureKind | null {
-  if (result !== 'ok') return KIND_OF_REASON[result];
+/**
+ * Null: the request succeeded, any status below 500 that was relayed whole.
+ *
+ * @param isOwnFault  this agent stood still while it waited, or its machine had no socket to give
+ */
+export function failureKindOf(result: RequestResult, status: number, isOwnFault: boolean): FailureKind | null {
+  if (result !== 'ok') {
+    const kind = KIND_OF_REASON[result];
+    return isOwnFault && (kind === 'unanswered' || result === 'upstream_overflow') ? 'self' : kind;
+  }
   return status >= 500 ? 'answered' : null;
 }

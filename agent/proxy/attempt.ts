@@ -16,6 +16,8 @@ export class Attempt {
   readonly endpoint: EndpointView;
   isReused = false;
   isSent = false;
+  /** It failed because of this process or its machine: it stood still, or had no socket to give. */
+  isOwnFault = false;
   /** Status of the response head, 0 before it. */
   status = 0;
   readonly #epoch: number;
@@ -82,7 +84,10 @@ export class Attempt {
   end(outcome: Outcome, policy: EffectivePolicy, now: number): boolean {
     if (this.#isEnded) return false;
     this.#isEnded = true;
-    if (isOwnFailure(outcome)) this.#stalls?.noteOwnFailure();
+    if (isOwnFailure(outcome)) {
+      this.isOwnFault = true;
+      this.#stalls?.noteOwnFailure();
+    }
     return endAttempt(this.endpoint.stats, outcome, this.#epoch, policy, now);
   }
 }

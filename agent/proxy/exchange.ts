@@ -20,7 +20,7 @@ import type { RequestHead } from './http1/request-head.ts';
 import type { ResponseHead } from './http1/response-head.ts';
 import { composeRedirect } from './redirect-answer.ts';
 import { RequestBody } from './request-body.ts';
-import { beginEdge, endEdge, logExchange, noteAdmission, noteLatency } from './request-record.ts';
+import { beginEdge, endEdge, isOwnEnd, logExchange, noteAdmission, noteLatency } from './request-record.ts';
 import { composeOptionsAnswer, composeRescue, RETRY_AFTER_SECONDS, retryAdviceOf } from './rescue.ts';
 import { ResponseRelay } from './response-relay.ts';
 import { type EffectsOwner, effectsOf, type RuleEffects } from './rule-effects.ts';
@@ -353,7 +353,8 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
     if (this.#isOver) return;
     this.#isOver = true;
     const durationMs = now - this.#startedAt;
-    endEdge(this.scope, this.#edge, result, status, durationMs);
+    const isOwnFault = result !== 'ok' && isOwnEnd(this.scope, this.#call, result, this.#startedAt, now);
+    endEdge(this.scope, this.#edge, result, status, durationMs, isOwnFault);
     if (this.scope.accessLog.wants(result, status))
       logExchange(this, this.#service, this.#call, this.#relay, { result, status, durationMs });
     this.#leave(result, status, now);

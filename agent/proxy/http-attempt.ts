@@ -82,6 +82,8 @@ export class HttpAttempt extends Attempt implements UpstreamSink {
 
   onUpstreamLost(kind: OutcomeKind): void {
     this.connection = null;
+    // Of a connection that was lent: the machine had nothing left to make it of.
+    if (kind === 'overflow') this.isOwnFault = true;
     if (this.answer === null) this.#owner.onLost(this, kind);
     else this.answer.onAnswerBroken(kind);
   }

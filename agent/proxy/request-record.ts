@@ -3,6 +3,7 @@
 import type { DecisionRecord } from '../core/decision/decision-record.ts';
 import { limitOf, rejectChance } from '../core/limits/gate.ts';
 import { REASON_STATUS, type Reason, type RequestResult } from '../core/reason.ts';
+import { isMostlyStalled } from '../core/self/stalls.ts';
 import type { MeshSnapshot } from '../core/snapshot.ts';
 import type { Edge } from '../telemetry/metrics.ts';
 import type { CallOwner } from './call-owner.ts';
@@ -75,8 +76,21 @@ export function endEdge(
   result: RequestResult,
   status: number,
   durationMs: number,
+  isOwnFault: boolean,
 ): void {
-  (edge ?? beginEdge(scope, '')).end(result, status, durationMs);
+  (edge ?? beginEdge(scope, '')).end(result, status, durationMs, isOwnFault);
+}
+
+/** Whether nobody but this agent is to blame: its last attempt failed by its own fault, or it slept through the caller's patience. */
+export function isOwnEnd(
+  { stalls }: ProxyScope,
+  call: UpstreamCall | null,
+  reason: Reason,
+  startedAt: number,
+  now: number,
+): boolean {
+  if (reason !== 'deadline_exceeded') return call?.attempt?.isOwnFault === true;
+  return isMostlyStalled(stalls?.overlap(startedAt, now) ?? 0, now - startedAt);
 }
 
 /** The one access record; to be made only when the log wants it. */
@@ -111,7 +125,7 @@ export function logExchange(
 /** A request, or a connection, that was turned away before anything of it was known. */
 export function recordRefusal(scope: ProxyScope, reason: Reason): void {
   const status = REASON_STATUS[reason] ?? 0;
-  endEdge(scope, null, reason, status, 0);
+  endEdge(scope, null, reason, status, 0, false);
   if (!scope.accessLog.wants(reason, status)) return;
   logEnd(scope, {
     destination: '',

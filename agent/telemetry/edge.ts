@@ -73,13 +73,13 @@ export class EdgeCounters implements Edge {
     this.#inFlight++;
   }
 
-  end(result: RequestResult, status: number, durationMs: number): void {
+  end(result: RequestResult, status: number, durationMs: number, isOwnFault = false): void {
     this.#inFlight--;
     const codeClass = status >= 100 && status < 600 ? (status / 100) | 0 : 0;
     const index = (RESULT_INDEX.get(result) ?? 0) * CODE_CLASSES.length + codeClass;
     this.#count(this.#requests, index, OTHER_REQUESTS);
     this.latency.record(durationMs);
-    const failure = failureKindOf(result, status);
+    const failure = failureKindOf(result, status, isOwnFault);
     if (failure === null) return;
     const kind = FAILURE_INDEX.get(failure) ?? 0;
     this.#failures[kind] = (this.#failures[kind] ?? 0) + 1;

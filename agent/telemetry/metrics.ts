@@ -24,8 +24,13 @@ export type Direction = 'outbound' | 'inbound';
 export interface Edge {
   /** A request's head was accepted. */
   begin(): void;
-  /** The request ended. `status` is what went downstream, 0 for nothing. Exactly one end for each begin. */
-  end(result: RequestResult, status: number, durationMs: number): void;
+  /**
+   * The request ended. Exactly one end for each begin.
+   *
+   * @param status  what went downstream, 0 for nothing
+   * @param isOwnFault  it failed because of this agent itself
+   */
+  end(result: RequestResult, status: number, durationMs: number, isOwnFault?: boolean): void;
   attempt(kind: OutcomeKind): void;
   retry(reason: string): void;
   budgetExhausted(): void;

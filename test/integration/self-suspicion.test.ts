@@ -10,8 +10,10 @@ import { Mesh } from '../../agent/mesh/mesh.ts';
 import { createProxyListener } from '../../agent/proxy/listener.ts';
 import { Pools } from '../../agent/proxy/pools.ts';
 import { Metrics } from '../../agent/telemetry/metrics.ts';
+import type { SloView } from '../../control-plane/core/slo/book.ts';
 import { startAgentInProcess } from '../support/agent-in-process.ts';
-import type { Teardown } from '../support/processes.ts';
+import { ask, startControlPlane } from '../support/control-plane-client.ts';
+import { type Teardown, until } from '../support/processes.ts';
 import { sleep } from '../support/world.ts';
 
 const SPEC = {
@@ -68,13 +70,22 @@ async function suffer(t: Teardown, port: number, host: string, seconds: number):
 
 t.test('a blocked loop ejects nobody', async (t) => {
   const ports = await startOrigins(t);
-  const agent = await startAgentInProcess(t, 'payments', ports, SPEC);
+  const { url } = await startControlPlane(t);
+  const metadata = { name: 'payments' };
+  const document = { apiVersion: 'outrigger.dev/v1', kind: 'ServicePolicy', metadata, spec: SPEC };
+  t.equal((await ask(`${url}/v1/policies/ServicePolicy/payments`, 'PUT', document)).status, 201);
+  const agent = await startAgentInProcess(t, 'payments', ports, SPEC, url);
   await suffer(t, agent.outbound, 'payments', 4);
   const metrics = await agent.metrics();
   t.notMatch(metrics, /outrigger_ejections_total\{/);
   const own = Number(/^outrigger_self_timeouts_total (\d+)/m.exec(metrics)?.[1]);
   t.ok(own > 20, `${own} timeouts were its own`);
   t.ok(Number(/^outrigger_self_stalled_seconds_total ([\d.]+)/m.exec(metrics)?.[1]) > 2);
+  const budget = async () => (await ask(`${url}/v1/slo/payments`, 'GET')).body as unknown as SloView;
+  await until(async () => (await budget()).bad >= own, 10_000);
+  const { bad, accounts } = await budget();
+  t.ok(accounts.caller >= 0.99 * bad, `${accounts.caller} of ${bad} bad events are booked to the caller`);
+  t.comment(`${accounts.caller} of ${bad} bad events are booked to the caller`);
   const events = await agent.events();
   t.match(
     events.find(({ reason }) => reason === 'self_suspect'),

@@ -116,7 +116,12 @@ export function isOwnFailure({
   readonly latencyMs: number;
   readonly stalledMs: number;
 }): boolean {
-  return (kind === 'timeout' || kind === 'connect_timeout') && stalledMs > 0 && stalledMs >= OWN_SHARE * latencyMs;
+  return (kind === 'timeout' || kind === 'connect_timeout') && isMostlyStalled(stalledMs, latencyMs);
+}
+
+/** True when of a time that ran out this process itself stood still for half or more. */
+export function isMostlyStalled(stalledMs: number, ms: number): boolean {
+  return stalledMs > 0 && stalledMs >= OWN_SHARE * ms;
 }
 
 /** `this agent stood still for 71 % of the last seconds: nobody is ejected until it runs again`. */

@@ -41,10 +41,10 @@ export const ALL_SERVICE: Blame = {
   unanswered: { instance: 0, service: 1, path: 0 },
 };
 
-/** Failures that others must have had, were they as badly off as this caller, for their success to say that the way is bad. */
-const LEAST_EXPECTED = 3;
-/** Share of that up to which they are well. */
+/** Share of this caller's failure ratio up to which others are well. */
 const WELL_SHARE = 0.2;
+/** How much likelier it must be that they differ than that chance made it look so, natural logarithm: once in 400. */
+const SURE = 6;
 /** Share of the failures that endpoints which are well may have all the same, when others are ill. */
 const STRAY_SHARE = 0.1;
 
@@ -67,12 +67,22 @@ function shares(endpoints: 'instance' | 'service', path: number): { instance: nu
 }
 
 function isPath({ own, others, elsewhere }: Sighting): boolean {
-  if (own.failures === 0) return false;
-  const ratio = own.failures / own.attempts;
-  return [others, elsewhere].some(({ attempts, failures }) => {
-    const expected = ratio * attempts;
-    return expected >= LEAST_EXPECTED && failures <= WELL_SHARE * expected;
+  return [others, elsewhere].some((rest) => {
+    if (own.failures === 0 || rest.attempts === 0 || ratioOf(rest) > WELL_SHARE * ratioOf(own)) return false;
+    const both = { attempts: own.attempts + rest.attempts, failures: own.failures + rest.failures };
+    return likelihood(own) + likelihood(rest) - likelihood(both) >= SURE;
   });
+}
+
+function ratioOf({ attempts, failures }: Tally): number {
+  return failures / attempts;
+}
+
+/** Natural logarithm of how likely the tally is at its own ratio. */
+function likelihood({ attempts, failures }: Tally): number {
+  const share = failures / attempts;
+  const part = (count: number, ratio: number): number => (count === 0 ? 0 : count * Math.log(ratio));
+  return part(failures, share) + part(attempts - failures, 1 - share);
 }
 
 /**

@@ -13,7 +13,7 @@ const CAUSES: Readonly<Record<keyof SloView['accounts'], string>> = {
   instance: 'some of its endpoints failed',
   service: 'most or all of its endpoints failed, or there was none',
   path: 'one caller failed where others did not',
-  caller: 'the agent of the caller was going away',
+  caller: 'the agent of the caller was going away, stood still or had no room',
   policy: 'denied, limited, shed or injected',
   client: 'the client left before the answer',
 };
