@@ -1,27 +1,16 @@
 // What lies between the API and the network: TLS with certificates that change while it runs, the rate limit, and the headers
 // that browsers obey.
 
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import t from 'tap';
 import { createControlPlaneClient } from '../../agent/sync/control-plane-client.ts';
 import { ask, orderReport, startControlPlane } from '../support/control-plane-client.ts';
+import { makePair } from '../support/key-pair.ts';
 import { temporaryFolder, until } from '../support/processes.ts';
 
 const TOKEN = 'transport-token-0123456789abcdef0123456789';
 const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
-
-/** A self-signed pair for 127.0.0.1. */
-function makePair(folder: string, name: string): { readonly certFile: string; readonly keyFile: string } {
-  const [certFile, keyFile] = [`${folder}/${name}.pem`, `${folder}/${name}.key`];
-  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1'];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', keyFile, '-out', certFile, ...subject], {
-    stdio: 'ignore',
-  });
-  return { certFile, keyFile };
-}
 
 /** Common name of the certificate that a new connection is shown. */
 function nameShown(port: number): Promise<string> {

@@ -2,17 +2,16 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
+import { launchBrowser, openWatched, type WatchedPage } from '../support/browser.ts';
 
 const COMMAND = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
-const CHROMIUM = '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
 const WAIT_MS = 20_000;
 const PAGE_LIMIT_BYTES = 100_000;
 /** The promise is 2 s; a machine that other tests share may be later, and the figure is printed. */
@@ -21,12 +20,7 @@ const PAINT_WITHIN_MS = 5_000;
 
 /** What a browser says about an answer that the page asked for on purpose, to be refused. */
 const ON_PURPOSE = /status of (409|422)/;
-
-interface Watched {
-  readonly page: Page;
-  readonly complaints: string[];
-  readonly foreign: string[];
-}
+const unasked = (complaints: readonly string[]) => complaints.filter((text) => !ON_PURPOSE.test(text));
 
 interface Demo {
   readonly url: string;
@@ -67,38 +61,22 @@ async function startDemo(t: { teardown(run: () => unknown): unknown }): Promise<
   };
 }
 
-async function watch(t: Test, browser: Browser, url: string): Promise<Watched> {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  t.teardown(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(WAIT_MS);
-  const complaints: string[] = [];
-  const foreign: string[] = [];
-  page.on('console', (message) => {
-    const isComplaint = message.type() === 'error' || message.type() === 'warning';
-    if (isComplaint && !ON_PURPOSE.test(message.text())) complaints.push(message.text());
-  });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('request', (request) => {
-    if (new URL(request.url()).origin !== new URL(url).origin) foreign.push(request.url());
-  });
-  await page.goto(url);
-  await page.locator('[data-node=payments]').waitFor();
-  return { page, complaints, foreign };
+async function watch(t: Test, browser: Browser, url: string): Promise<WatchedPage> {
+  const watched = await openWatched(t, browser, url);
+  watched.page.setDefaultTimeout(WAIT_MS);
+  await watched.page.locator('[data-node=payments]').waitFor();
+  return watched;
 }
 
 function rowOf(page: Page, instance: string) {
   return page.locator('#endpoints tr[data-row]').filter({ has: page.getByText(instance, { exact: true }) });
 }
 
-if (!existsSync(CHROMIUM)) {
-  if (process.env.CI !== undefined) throw new Error(`${CHROMIUM} is missing: install the chromium package`);
-  process.stderr.write(`not checked, ${CHROMIUM} is not installed: the dashboard before the demo\n`);
+const browser = await launchBrowser(t, 'the dashboard before the demo');
+if (browser === null) {
   t.pass('there is no browser here');
 } else {
   const demo = await startDemo(t);
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-  t.teardown(() => browser.close());
 
   t.test('each screen loads by its link, light, and without a foreign request', async (t) => {
     const { page, complaints, foreign } = await watch(t, browser, demo.url);
@@ -129,7 +107,7 @@ if (!existsSync(CHROMIUM)) {
     t.equal(await page.locator('#agents tbody tr').count(), 7);
     await page.goto(`${demo.url}/#/service/payments`);
     await page.locator('.plot canvas').nth(1).waitFor();
-    t.same(complaints, []);
+    t.same(unasked(complaints), []);
     t.same(foreign, []);
   });
 
@@ -150,7 +128,7 @@ if (!existsSync(CHROMIUM)) {
     const said = (await row.innerText()).replaceAll(/\s+/g, ' ');
     t.match(said, /ejected for [0-9.]+ s .*: .{10,}/, said);
     await demo.setFault('payments-2', 'ok');
-    t.same(complaints, []);
+    t.same(unasked(complaints), []);
   });
 
   t.test('eject and restore from the table', async (t) => {
@@ -170,7 +148,7 @@ if (!existsSync(CHROMIUM)) {
     await page.locator('.answers .good').nth(1).waitFor();
     await page.keyboard.press('Escape');
     await row.filter({ hasText: 'serving' }).waitFor();
-    t.same(complaints, []);
+    t.same(unasked(complaints), []);
   });
 
   t.test('a bad policy shows its line, and a rollout is watched to the end', { timeout: 110_000 }, async (t) => {
@@ -200,7 +178,7 @@ if (!existsSync(CHROMIUM)) {
     t.ok(Number(version) > 0, 'the panel says which version');
     await page.locator('#totals, #agents').first().waitFor();
     t.equal(await page.locator('#agents .pill').filter({ hasText: 'ACK' }).count(), 7, 'every agent acknowledged');
-    t.same(complaints, []);
+    t.same(unasked(complaints), []);
   });
 
   t.test('a whole task by keyboard: find an endpoint, drain it, bring it back', async (t) => {
@@ -236,6 +214,6 @@ if (!existsSync(CHROMIUM)) {
     await page.locator('.answers .good').nth(1).waitFor();
     await press('Escape');
     await page.locator('#endpoints').getByText('serving', { exact: true }).waitFor();
-    t.same(complaints, []);
+    t.same(unasked(complaints), []);
   });
 }

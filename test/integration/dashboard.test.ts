@@ -1,39 +1,17 @@
 // The page as a person sees it: a real control plane, reports as agents send them, and Chromium without a mock in between.
 
-import { existsSync } from 'node:fs';
-import { type Browser, chromium, type Page } from 'playwright-core';
-import t, { type Test } from 'tap';
+import type { Page } from 'playwright-core';
+import t from 'tap';
 import type { AgentReport, EndpointReport } from '#contract/frames.ts';
+import { launchBrowser, openWatched } from '../support/browser.ts';
 import { ask, orderReport, startControlPlane } from '../support/control-plane-client.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
 const VIEWER = 'viewer-secret-0123456789';
 const HOSTILE = '<img src=x onerror="document.title=1">';
 const SENTENCE =
   'payments-3 ejected for 5 s (1st time): 5 consecutive 5xx answers, last 500; 1 of 2 endpoints out, limit 1';
 
-const isThere = existsSync(CHROMIUM);
-if (!isThere && process.env.CI !== undefined) throw new Error(`${CHROMIUM} is missing: install the chromium package`);
-if (!isThere) process.stderr.write(`not checked, ${CHROMIUM} is not installed: the dashboard in a browser\n`);
-
-/** One browser for the file; each test gets a context of its own, and what the page complained about. */
-const browser: Browser | null = isThere ? await chromium.launch({ executablePath: CHROMIUM, args: FLAGS }) : null;
-t.teardown(() => browser?.close());
-
-async function openPage(t: Test, url: string): Promise<{ page: Page; complaints: string[] }> {
-  if (browser === null) throw new Error('there is no browser');
-  const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
-  t.teardown(() => context.close());
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
-  });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.goto(url);
-  return { page, complaints };
-}
+const browser = await launchBrowser(t, 'the dashboard in a browser');
 
 function endpoint(name: string, changes: Partial<EndpointReport> = {}): EndpointReport {
   return {
@@ -72,10 +50,10 @@ async function go(page: Page, hash: string, part: string): Promise<void> {
   await page.locator(part).first().waitFor({ timeout: 5_000 });
 }
 
-if (isThere) {
+if (browser !== null) {
   t.test('services appear, an ejection is told in its sentence, recovery takes it back', async (t) => {
     const { url } = await startControlPlane(t);
-    const { page, complaints } = await openPage(t, url);
+    const { page, complaints } = await openWatched(t, browser, url);
     await shows(page, '#main', 'No agent has reported yet.');
     const send = (body: AgentReport) => ask(`${url}/v1/agents/orders-1/reports`, 'POST', body);
     await send(report(1, [endpoint('payments-1'), endpoint('payments-3')]));
@@ -129,7 +107,7 @@ if (isThere) {
       softwareVersion: HOSTILE,
     });
     t.equal((await ask(`${url}/v1/agents/orders-1/reports`, 'POST', body)).status, 204);
-    const { page, complaints } = await openPage(t, url);
+    const { page, complaints } = await openWatched(t, browser, url);
     for (const [hash, part] of [
       ['#/mesh', '#services'],
       ['#/endpoints', '#endpoints'],
@@ -149,7 +127,7 @@ if (isThere) {
     const tokens = `tokens:\n  - { name: screen, role: viewer, token: ${VIEWER} }\n`;
     const folder = t.testdir({ 'tokens.yaml': tokens });
     const { url } = await startControlPlane(t, { folder, tokensFile: `${folder}/tokens.yaml` });
-    const { page, complaints } = await openPage(t, url);
+    const { page, complaints } = await openWatched(t, browser, url);
     await page.locator('#token').fill('not the token at all');
     await page.locator('#sign-in button').click();
     await shows(page, '#sign-in-error', 'That token is not known.');
@@ -170,7 +148,7 @@ if (isThere) {
   t.test('a control plane that goes away is told, and the last state stays', async (t) => {
     const { url, stop } = await startControlPlane(t);
     await ask(`${url}/v1/agents/orders-1/reports`, 'POST', report(1, [endpoint('payments-1')]));
-    const { page } = await openPage(t, url);
+    const { page } = await openWatched(t, browser, url);
     await shows(page, '#services', '1 serving');
     await stop();
     await shows(page, '[data-banner=link]', 'The control plane does not answer.');

@@ -1,43 +1,15 @@
 // What `npm pack` makes of the build is the package that a Fastify application installs: the gateway example runs from it, beside nothing
 // but the dependencies that package.json names.
 
-import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import t from 'tap';
+import { installPacked } from '../support/packed.ts';
 import { freePorts, ROOT, type RunningProcess, startNode, temporaryFolder } from '../support/processes.ts';
 
 const KEY = 'a-key-of-some-length';
 const ORIGIN = 'https://shop.example';
 const CLIENTS = 20;
 const GETS_EACH = 50;
-
-/** What the build reads. It is built apart, because other tests serve the page of this checkout meanwhile. */
-const SOURCES = ['agent', 'bin', 'cli', 'contract', 'control-plane', 'examples', 'gateway', 'schema', 'scripts'];
-const FILES = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'LICENSE'];
-
-/** A project that has installed the packed package and fastify. */
-function installPacked(folder: string): void {
-  const checkout = `${folder}/checkout`;
-  for (const name of [...SOURCES, ...FILES]) cpSync(`${ROOT}${name}`, `${checkout}/${name}`, { recursive: true });
-  symlinkSync(`${ROOT}node_modules`, `${checkout}/node_modules`);
-  // Through env: what tap hands to Node programs, the compiler does not bear. The build is what `prepack` does.
-  const run = (...command: string[]): unknown =>
-    execFileSync('env', ['-u', 'NODE_OPTIONS', ...command], { cwd: checkout });
-  run(process.execPath, 'scripts/build.mjs');
-  run('npm', 'pack', '--ignore-scripts', '--silent', '--pack-destination', folder);
-  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'));
-  if (tarball === undefined) throw new Error('npm pack made no tarball');
-  const home = `${folder}/node_modules/outrigger`;
-  mkdirSync(home, { recursive: true });
-  execFileSync('tar', ['-xzf', `${folder}/${tarball}`, '--strip-components=1', '-C', home]);
-  const { dependencies } = JSON.parse(readFileSync(`${home}/package.json`, 'utf8'));
-  for (const name of Object.keys(dependencies)) {
-    if (name.includes('/')) mkdirSync(`${home}/node_modules/${name.split('/')[0]}`, { recursive: true });
-    else mkdirSync(`${home}/node_modules`, { recursive: true });
-    symlinkSync(`${ROOT}node_modules/${name}`, `${home}/node_modules/${name}`);
-  }
-  symlinkSync(`${ROOT}node_modules/fastify`, `${folder}/node_modules/fastify`);
-}
 
 async function startUpstream(t: Parameters<typeof startNode>[0], name: string) {
   const [port = 0] = await freePorts(1);
@@ -49,6 +21,7 @@ async function startUpstream(t: Parameters<typeof startNode>[0], name: string) {
 t.test('the packed gateway asks for a key, and 20 clients see no failed GET', { timeout: 100_000 }, async (t) => {
   const folder = temporaryFolder(t);
   installPacked(folder);
+  symlinkSync(`${ROOT}node_modules/fastify`, `${folder}/node_modules/fastify`);
   const upstreams: { port: number; process: RunningProcess }[] = [];
   for (const name of ['a', 'b', 'c']) upstreams.push(await startUpstream(t, name));
   const example = readFileSync(`${ROOT}examples/gateway/gateway.ts`, 'utf8');
