@@ -14,6 +14,7 @@ import { Hops } from './core/retry/hops.ts';
 import { describeSelf, Stalls, TICK_MS } from './core/self/stalls.ts';
 import { createConsulClient } from './discovery/consul-client.ts';
 import { createDiscovery } from './discovery/discovery.ts';
+import { EndpointFeed } from './discovery/endpoint-feed.ts';
 import { createLastKnownGood } from './discovery/last-known-good.ts';
 import { createRegistration } from './discovery/registration.ts';
 import { createHealthChecks } from './health/health.ts';
@@ -33,6 +34,7 @@ import { createLastGoodPolicies } from './sync/last-good-policies.ts';
 import { createPolicyStream } from './sync/policy-stream.ts';
 import { createReporter } from './sync/reporter.ts';
 import { LOOK_EVERY_MS, Suspicions } from './sync/suspicions.ts';
+import { WatchList } from './sync/watch-list.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Decisions } from './telemetry/decisions.ts';
 import { EventLog } from './telemetry/events.ts';
@@ -112,7 +114,12 @@ export function createAgent(options: AgentOptions): Agent {
   // Consul: who serves what, and that this service is served here.
   const stateFile = (kind: 'endpoints' | 'policies') => createStateFile(join(config.stateDir, `${kind}.json`), kind);
   const consul = config.consul === null ? null : createConsulClient(config.consul);
+  const feed =
+    config.discovery === 'consul'
+      ? null
+      : new EndpointFeed({ clock, onEvent, sendWanted: (services) => watchList?.set(services) });
   const discovery = createDiscovery({
+    feed,
     upstreams: config.upstreams,
     client: consul,
     clock,
@@ -133,6 +140,16 @@ export function createAgent(options: AgentOptions): Agent {
 
   // Control plane: policies in, verdicts and reports out.
   const controlPlane = config.controlPlane === null ? null : createControlPlaneClient(config.controlPlane, random);
+  const watchList =
+    controlPlane === null || feed === null
+      ? null
+      : new WatchList({
+          client: controlPlane,
+          agentId: config.service.id,
+          life,
+          random,
+          feed,
+        });
   const stream = createPolicyStream({
     client: controlPlane,
     agentId: config.service.id,
@@ -144,6 +161,7 @@ export function createAgent(options: AgentOptions): Agent {
     lastGood: createLastGoodPolicies({ store: stateFile('policies'), clock, onEvent }),
     apply: (push) => mesh.applyPolicy(push),
     advise: (advice) => mesh.applyAdvice(advice),
+    endpoints: watchList,
     onEvent,
   });
   const readiness = new Readiness({ clock, policy: () => stream.status(), discovery: () => discovery.status() });
@@ -350,7 +368,7 @@ export function createAgent(options: AgentOptions): Agent {
     if (inbound !== null) await inbound.drain(left());
     await Promise.all(outbound.map((one) => one.listener.drain(left())));
     for (const timer of timers) clearInterval(timer);
-    await Promise.all([reporter?.stop(), stream.stop(), discovery.stop()]);
+    await Promise.all([reporter?.stop(), stream.stop(), watchList?.stop(), discovery.stop()]);
     health.stop();
     pools.closeAll();
     metrics.close();

@@ -59,6 +59,8 @@ export interface AgentConfig {
     /** Absent: the certificates of the system are trusted. */
     readonly caFile?: string;
   } | null;
+  /** Who is asked first who serves what; `control-plane` only with both. */
+  readonly discovery: 'consul' | 'control-plane';
   /** File or folder of local documents. */
   readonly policies: string | null;
   readonly stateDir: string;
@@ -73,6 +75,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['tcpNeedsListen', (value) => tcpNeedsListen(value as { protocol?: string; listen?: string })],
   ['listenersApart', (value) => listenersApart(value as AgentConfigFile)],
   ['registrationNeedsPort', (value) => registrationNeedsPort(value as AgentConfigFile)],
+  ['discoveryNeedsBoth', (value) => discoveryNeedsBoth(value as AgentConfigFile)],
 ]);
 
 /**
@@ -106,6 +109,7 @@ function fillIn(file: AgentConfigFile, hostName: string | undefined): AgentConfi
     })),
     consul: consulOf(file.consul ?? {}),
     controlPlane: controlPlaneOf(file.controlPlane ?? {}),
+    discovery: file.discovery ?? 'consul',
     policies: file.policies ?? null,
     stateDir: file.stateDir ?? './state',
     log: { level: log.level ?? 'info', access: log.access ?? 'failures' },
@@ -211,5 +215,16 @@ function registrationNeedsPort({ service }: AgentConfigFile): Problem[] {
     code: 'OTR_INCONSISTENT',
     path: `service.${key}`,
     message: 'must not be there without service.port',
+  }));
+}
+
+/** Without Consul there would be nothing to fall back on, and the first restart of the control plane would find an agent blind. */
+function discoveryNeedsBoth({ discovery, consul, controlPlane }: AgentConfigFile): Problem[] {
+  if (discovery !== 'control-plane') return [];
+  const missing = [...(consul === false ? ['consul'] : []), ...(controlPlane === false ? ['controlPlane'] : [])];
+  return missing.map((key) => ({
+    code: 'OTR_INCONSISTENT',
+    path: 'discovery',
+    message: `must not be control-plane with ${key}: false`,
   }));
 }

@@ -84,7 +84,7 @@ export interface AgentReport {
 export interface ServiceReport {
   readonly service: string;
   /** Where the endpoints in use came from: `disk` means last-known-good, loaded at start. */
-  readonly source: 'consul' | 'static' | 'disk' | 'none';
+  readonly source: 'consul' | 'control-plane' | 'static' | 'disk' | 'none';
   /** Age of the last confirmation by the source, ms; null for static. */
   readonly ageMs: number | null;
   /** Why the source's newest answer is not what is served (fail static), or null. */

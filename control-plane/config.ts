@@ -9,23 +9,25 @@ import { type HostPort, isLoopback, parseHostPort } from '#contract/text/host-po
 
 export type { HostPort } from '#contract/text/host-port.ts';
 
+export interface ConsulConfig {
+  readonly url: string;
+  /** At most one of token and tokenFile. */
+  readonly token: string | null;
+  readonly tokenFile: string | null;
+  readonly datacenter: string | null;
+}
+
 export type StoreConfig =
   | { readonly kind: 'sqlite'; readonly path: string }
-  | {
-      readonly kind: 'consul';
-      readonly url: string;
-      readonly prefix: string;
-      /** At most one of token and tokenFile. */
-      readonly token: string | null;
-      readonly tokenFile: string | null;
-      readonly datacenter: string | null;
-    };
+  | ({ readonly kind: 'consul'; readonly prefix: string } & ConsulConfig);
 
 export interface ControlPlaneConfig {
   readonly listen: HostPort;
   readonly store: StoreConfig;
   /** Null: `registry: false`, with a real Consul. */
   readonly registry: { readonly listen: HostPort } | null;
+  /** What is watched for agents: a Consul, the embedded registry, or (null or absent) nothing. */
+  readonly watched?: ConsulConfig | 'registry' | null;
   /** Never null when `listen` is not loopback. */
   readonly auth: { readonly tokensFile?: string; readonly bootstrapToken?: string } | null;
   /** Null or absent: plain HTTP. */
@@ -64,6 +66,7 @@ function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
     listen: address(listen ?? '127.0.0.1:9700'),
     store: storeOf(store ?? {}),
     registry: registry === false ? null : { listen: address(registry.listen ?? '127.0.0.1:8500') },
+    watched: watchedOf(file),
     auth: auth ?? null,
     tls: tls ?? null,
     requestsPerMinute: requestsPerMinute ?? 6_000,
@@ -75,6 +78,15 @@ function fillIn(file: ControlPlaneConfigFile): ControlPlaneConfig {
 /** Who keeps policies in Consul has one, and needs no embedded one beside it. */
 function registryOf({ store, registry }: ControlPlaneConfigFile): NonNullable<ControlPlaneConfigFile['registry']> {
   return registry ?? (store?.consul === undefined ? {} : false);
+}
+
+/** The Consul that is there anyway, unless another one is named. */
+function watchedOf(file: ControlPlaneConfigFile): NonNullable<ControlPlaneConfig['watched']> | null {
+  const { consul = file.store?.consul } = file.discovery ?? {};
+  if (consul === false) return null;
+  if (consul === undefined) return registryOf(file) === false ? null : 'registry';
+  const { url, token = null, tokenFile = null, datacenter = null } = consul;
+  return { url, token, tokenFile, datacenter };
 }
 
 function storeOf({ sqlite, consul }: NonNullable<ControlPlaneConfigFile['store']>): StoreConfig {

@@ -9,12 +9,14 @@ import type { ControlPlaneConfig } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { Fleet } from './core/fleet.ts';
 import { Ledger } from './core/ledger.ts';
-import { documentsFor } from './core/scope.ts';
+import { documentsFor, visibleTo } from './core/scope.ts';
 import { Signal } from './core/signal.ts';
 import { Arrivals } from './core/slo/arrivals.ts';
 import { SloBook } from './core/slo/book.ts';
 import { SloIntake } from './core/slo/intake.ts';
 import { SloTargets } from './core/slo/targets.ts';
+import { type ConsulAccess, EndpointWatches } from './discovery/endpoint-watches.ts';
+import { EndpointPushes } from './push/endpoint-pushes.ts';
 import { Hub } from './push/hub.ts';
 import { pushSetOf } from './push/push-set.ts';
 import { Rollouts } from './push/rollouts.ts';
@@ -104,13 +106,15 @@ async function run({
     closers.push(() => opened.leadership.stop());
     const access = await openAccessStore(config.store, { clock, random: Math.random });
     closers.push(() => access.close());
-    const { hub, api } = await join(opened, access, { config, log, clock, requestTimeoutMs, sloLookEveryMs }, closers);
+    let registryUrl: string | null = null;
+    const watched = (): ConsulAccess | null => accessOf(config, registryUrl);
+    const setting = { config, log, clock, requestTimeoutMs, sloLookEveryMs, watched };
+    const { hub, api } = await join(opened, access, setting, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     if (config.registry !== null && !isLoopback(config.registry.listen.host)) {
       log.warn('the embedded registry knows no tokens: whoever reaches its address can register services');
     }
-    const registryUrl =
-      config.registry === null ? null : await startRegistry(config.registry.listen, log, clock, closers);
+    if (config.registry !== null) registryUrl = await startRegistry(config.registry.listen, log, clock, closers);
     log.info({ url, registryUrl, version: hub.version }, 'control plane is ready');
     return { url, registryUrl, routes: api.routes, stop };
   } catch (error) {
@@ -125,12 +129,20 @@ interface Setting {
   readonly clock: Clock;
   readonly requestTimeoutMs: number | undefined;
   readonly sloLookEveryMs: number | undefined;
+  /** The Consul that is watched for agents; null until it is there. */
+  readonly watched: () => ConsulAccess | null;
+}
+
+/** What `watched` of the configuration means. */
+function accessOf({ watched = null }: ControlPlaneConfig, registryUrl: string | null): ConsulAccess | null {
+  if (watched !== 'registry') return watched;
+  return registryUrl === null ? null : { url: registryUrl, token: null, tokenFile: null, datacenter: null };
 }
 
 async function join(
   { store, leadership, board, slo }: OpenStore,
   access: AccessStore,
-  { config, log, clock, requestTimeoutMs, sloLookEveryMs }: Setting,
+  { config, log, clock, requestTimeoutMs, sloLookEveryMs, watched }: Setting,
   closers: (() => Promise<void>)[],
 ): Promise<{ hub: Hub; api: Api }> {
   const ledger = new Ledger();
@@ -185,6 +197,20 @@ async function join(
   });
   await sloWatch.start();
   closers.push(() => sloWatch.stop());
+  const watches = new EndpointWatches({
+    access: watched,
+    clock,
+    random: Math.random,
+    onNews: (service) => endpoints.news(service),
+  });
+  closers.push(() => watches.stop());
+  const endpoints = new EndpointPushes({
+    want: (service) => watches.want(service),
+    release: (service) => watches.release(service),
+    stateOf: (service) => watches.stateOf(service),
+    now: () => clock.now(),
+    onSent: (characters) => api.countEndpoints(characters),
+  });
   let pushed = pushSetOf(await store.list(), null);
   const publish = (set: PolicySet): void => {
     pushed = pushSetOf(set, pushed);
@@ -196,6 +222,8 @@ async function join(
     createNonce: () => randomBytes(9).toString('base64url'),
     now: () => clock.now(),
     select: documentsFor,
+    visible: visibleTo,
+    endpoints: (config.watched ?? null) === null ? null : endpoints,
     events: {
       connected: (agentId) => {
         ledger.connected(agentId, clock.now());
@@ -236,6 +264,8 @@ async function join(
     requestsPerMinute: config.requestsPerMinute,
     policyVersion: () => hub.version,
     connectAgent: (stream) => hub.connect(stream),
+    watchEndpoints: (agentId, { life, services }) => hub.watch(agentId, life, services),
+    watches: () => watches.size,
     streams: () => hub.size,
     onAhead: (agentId, appliedVersion) => {
       const here = `while this store is at version ${hub.version}`;

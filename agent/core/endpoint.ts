@@ -1,24 +1,13 @@
-// One address that serves a service, as discovery learned it. Measurement lives in stats.ts and outlives this.
+// One address that serves a service, and all of them as one source tells it. Measurement lives in stats.ts and outlives this.
 
-/** `service@address:port` for static endpoints, `service@<Consul service id>@address:port` for discovered ones. */
-export type EndpointId = string;
+import type { Endpoint } from '#contract/endpoint.ts';
 
-export interface Endpoint {
-  readonly id: EndpointId;
-  /** IP address or host name to connect to. */
-  readonly address: string;
-  readonly port: number;
-  /** Share of traffic relative to the other endpoints, 1–65535. */
-  readonly weight: number;
-  readonly zone: string | null;
-  readonly tags: readonly string[];
-  readonly meta: Readonly<Record<string, string>>;
-}
+export type { Endpoint, EndpointId } from '#contract/endpoint.ts';
 
 /** All endpoints of a service at one moment, as one source tells it. */
 export interface EndpointSet {
   readonly service: string;
-  readonly source: 'consul' | 'static' | 'disk';
+  readonly source: 'consul' | 'control-plane' | 'static' | 'disk';
   /** Order irrelevant; ids unique. */
   readonly endpoints: readonly Endpoint[];
 }

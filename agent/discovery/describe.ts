@@ -1,9 +1,9 @@
 // How discovery says what it knows: status for the admin page and reports, events when something begins or ends. Decides
 // nothing.
 
+import type { DropReason, LeftOut } from '#contract/consul/health.ts';
 import type { MeshEvent, ServiceReport } from '#contract/frames.ts';
 import type { Clock } from '../clock.ts';
-import type { DropReason, LeftOut } from './decode.ts';
 import type { KnownSet } from './last-known-good.ts';
 import type { WatchStatus } from './watcher.ts';
 
@@ -36,7 +36,7 @@ export function watchStatus(
   clock: Clock,
 ): DiscoveryStatus {
   const { hasAnswered, confirmedAt, holding, failure, health, serving } = watch;
-  const source = confirmedAt !== null ? 'consul' : known !== null ? 'disk' : 'none';
+  const source = watch.origin ?? (known !== null ? 'disk' : 'none');
   const ageMs =
     confirmedAt !== null
       ? clock.now() - confirmedAt
@@ -48,13 +48,17 @@ export function watchStatus(
     service,
     source,
     ageMs,
-    holding: failure === null ? holding : `Consul does not answer (${failure}); ${held(serving.length)}`,
+    holding: failure === null ? holding : `${speaker(watch)} does not answer (${failure}); ${held(serving.length)}`,
     state,
     endpoints: serving.length,
     dropped: health?.dropped ?? {},
     leftOut: health?.leftOut ?? [],
     failure,
   };
+}
+
+function speaker({ asked }: WatchStatus): string {
+  return asked === 'control-plane' ? 'The control plane' : 'Consul';
 }
 
 function held(count: number): string {
@@ -71,9 +75,9 @@ export function describer(
   return (status) => {
     if (status.failure !== null && former.failure === null) {
       const kept = held(status.serving.length);
-      emit('source_failed', `Consul does not tell who serves ${service}: ${status.failure}; ${kept}.`);
+      emit('source_failed', `${speaker(status)} does not tell who serves ${service}: ${status.failure}; ${kept}.`);
     } else if (status.failure === null && former.failure !== null) {
-      emit('source_recovered', `Consul tells who serves ${service} again.`);
+      emit('source_recovered', `${speaker(status)} tells who serves ${service} again.`);
     }
     if (status.holding !== null && status.holding !== former.holding) {
       const isPanic = status.health?.isPanicSet === true;

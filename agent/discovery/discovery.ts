@@ -1,14 +1,19 @@
-// Who serves what: static endpoints, Consul watches, last-known-good. Hands endpoint sets to the mesh and tells how old and
+// Who serves what: static endpoints, watches, last-known-good. Hands endpoint sets to the mesh and tells how old and
 // how trustworthy they are. Fail static: no fault of a source ever empties a set.
 
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Endpoint, EndpointSet } from '../core/endpoint.ts';
+import { ChosenSource } from './chosen-source.ts';
 import type { ConsulClient } from './consul-client.ts';
+import { createConsulSource } from './consul-source.ts';
 import { type DiscoveryStatus, describer, staticStatus, watchStatus } from './describe.ts';
+import type { EndpointFeed } from './endpoint-feed.ts';
+import type { HealthSource, Origin } from './health-source.ts';
 import type { KnownSet, LastKnownGood } from './last-known-good.ts';
-import { NewNames } from './pacing.ts';
+import { NewNames } from './new-names.ts';
 import { RecentServices } from './recent.ts';
+import { type ChoiceTiming, DEFAULT_CHOICE } from './source-choice.ts';
 import { DEFAULT_WATCH_TIMING, Watcher, type WatchTiming } from './watcher.ts';
 
 /** One upstream of the configuration, as far as discovery needs it. */
@@ -22,6 +27,8 @@ export interface DiscoveryOptions {
   readonly upstreams: readonly UpstreamConfig[];
   /** null: `consul: false`, only static endpoints exist. Closed by whoever made it. */
   readonly client: ConsulClient | null;
+  /** What the control plane says, which then goes before Consul; absent: Consul is asked always. */
+  readonly feed?: EndpointFeed | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly lastKnownGood: LastKnownGood;
@@ -36,6 +43,9 @@ export interface DiscoveryOptions {
 
 export interface DiscoveryTiming {
   readonly watch: WatchTiming;
+  readonly choice: ChoiceTiming;
+  /** Between two looks whether another source should be asked. */
+  readonly lookMs: number;
   /** An undeclared service is no longer watched after this long without use. */
   readonly idleMs: number;
   readonly idleCheckMs: number;
@@ -48,6 +58,8 @@ const MAX_UNKNOWN = 256;
 
 const DEFAULT_TIMING: DiscoveryTiming = {
   watch: DEFAULT_WATCH_TIMING,
+  choice: DEFAULT_CHOICE,
+  lookMs: 250,
   idleMs: 600_000,
   idleCheckMs: 30_000,
   unknownMs: 2_000,
@@ -55,6 +67,8 @@ const DEFAULT_TIMING: DiscoveryTiming = {
 
 interface Watched {
   readonly watcher: Watcher;
+  /** Null: Consul is the only source. */
+  readonly chosen: ChosenSource | null;
   /** Resolves after the first answer or failure. */
   readonly first: Promise<void>;
   readonly known: KnownSet | null;
@@ -79,7 +93,7 @@ export class Discovery {
   #known = new Map<string, KnownSet>();
   /** Uses of each watched service at the last look. */
   readonly #uses = new Map<string, number>();
-  #idleTimer: NodeJS.Timeout | null = null;
+  readonly #timers: NodeJS.Timeout[] = [];
   /** Between start() and stop(). */
   #isRunning = false;
 
@@ -102,7 +116,9 @@ export class Discovery {
         applyEndpoints({ service: upstream.service, source: 'static', endpoints });
       } else if (client !== null) this.#watch(client, upstream.service, true);
     }
-    this.#idleTimer = setInterval(() => this.#lookOver(), this.#timing.idleCheckMs).unref();
+    this.#timers.push(setInterval(() => this.#lookOver(), this.#timing.idleCheckMs).unref());
+    if (this.#options.feed == null) return;
+    this.#timers.push(setInterval(() => this.#lookAtSources(), this.#timing.lookMs).unref());
   }
 
   /**
@@ -144,7 +160,7 @@ export class Discovery {
   async stop(): Promise<void> {
     const { lastKnownGood } = this.#options;
     this.#isRunning = false;
-    if (this.#idleTimer !== null) clearInterval(this.#idleTimer);
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
     // Confirmed again at the very end, so that the age after a restart is the true one.
     for (const { watcher } of this.#watched.values()) watcher.stop();
     this.#recordConfirmed();
@@ -156,9 +172,11 @@ export class Discovery {
     const { clock, random } = this.#options;
     const known = this.#known.get(service) ?? null;
     const first = Promise.withResolvers<void>();
+    const consul = createConsulSource(client);
+    const chosen = this.#choosing(service, consul);
     const watcher = new Watcher({
       service,
-      client,
+      source: chosen ?? consul,
       clock,
       random,
       timing: this.#timing.watch,
@@ -168,13 +186,32 @@ export class Discovery {
       onFirst: () => first.resolve(),
     });
     if (known !== null) this.#applyKnown(known);
-    const entry = { watcher, first: first.promise, known, isDeclared };
+    const entry = { watcher, chosen, first: first.promise, known, isDeclared };
     this.#watched.set(service, entry);
     // A watch that ends, for whatever reason, must not leave anybody waiting for its first answer.
     const run = watcher.run().finally(() => first.resolve());
     this.#running.add(run);
     void run.then(() => this.#running.delete(run));
     return entry;
+  }
+
+  #choosing(service: string, consul: HealthSource): ChosenSource | null {
+    const { feed, random } = this.#options;
+    if (feed == null) return null;
+    feed.want(service);
+    const onMoved = (origin: Origin, why: string | null): void => {
+      const text =
+        why === null
+          ? `The control plane says again who serves ${service}; Consul is not asked any more.`
+          : `Consul itself is asked who serves ${service}, not the control plane: ${why}.`;
+      this.#emit(service, origin === 'consul' ? 'source_consul' : 'source_control_plane', text);
+    };
+    return new ChosenSource({ service, consul, feed, random, timing: this.#timing.choice, onMoved });
+  }
+
+  #lookAtSources(): void {
+    const now = this.#options.clock.now();
+    for (const { chosen, watcher } of this.#watched.values()) chosen?.look(now, watcher.status.serving.length > 0);
   }
 
   #applyKnown({ service, endpoints, confirmedAtEpochMs }: KnownSet): void {
@@ -189,7 +226,7 @@ export class Discovery {
     const { clock, applyEndpoints, lastKnownGood } = this.#options;
     const watched = this.#watched.get(service);
     if (watched === undefined) return;
-    const { confirmedAt } = watched.watcher.status;
+    const { confirmedAt, origin, isDenied } = watched.watcher.status;
     // While an answer is held, what is served is as old as the last one that was believed.
     const confirmedAtEpochMs =
       confirmedAt === null ? (watched.known?.confirmedAtEpochMs ?? clock.epochMs()) : toEpoch(clock, confirmedAt);
@@ -197,13 +234,13 @@ export class Discovery {
     lastKnownGood.record(set);
     if (endpoints.length > 0) this.#known.set(service, set);
     else this.#known.delete(service);
-    if (endpoints.length === 0 && !isDeclared) {
+    if (endpoints.length === 0 && !isDeclared && !isDenied) {
       // Any Host header can name a service that nobody runs: it gets no watch of its own, and the request a 404.
       this.#drop(service);
       this.#remember(service);
       return;
     }
-    applyEndpoints({ service, source: 'consul', endpoints });
+    applyEndpoints({ service, source: origin ?? 'consul', endpoints });
   }
 
   #remember(service: string): void {
@@ -242,6 +279,7 @@ export class Discovery {
     this.#recent.forget(service);
     this.#uses.delete(service);
     this.#watched.get(service)?.watcher.stop();
+    this.#options.feed?.drop(service);
     if (this.#watched.delete(service)) this.#options.removeService(service);
   }
 

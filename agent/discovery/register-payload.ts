@@ -1,5 +1,6 @@
 // What is written into Consul about the service beside this agent. Pure.
 
+import { LIFE_KEY } from '#contract/consul/health.ts';
 import { formatHostPort } from '#contract/text/host-port.ts';
 import type { AgentConfig } from '../config.ts';
 
@@ -13,9 +14,6 @@ export interface RegisteredAddress {
 
 /** Consul refuses less than a minute; five spare an application that is slow to come back a second registration. */
 const DEREGISTER_AFTER = '5m';
-
-/** Key in Meta that says which process wrote the registration; a restart with overlap has two for a while. */
-export const LIFE_KEY = 'outrigger_life';
 
 /**
  * Body of `PUT /v1/agent/service/register`.

@@ -5,6 +5,7 @@
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Consul from 'consul';
+import { LIFE_KEY } from '#contract/consul/health.ts';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { Clock, Random } from '../clock.ts';
 import { backOffMs } from '../core/back-off.ts';
@@ -12,7 +13,6 @@ import type { ConsulAnswer, ConsulClient } from './consul-client.ts';
 import {
   advertisedAddress,
   checkUrl,
-  LIFE_KEY,
   type RegisteredAddress,
   registerPayload,
   type ServiceConfig,

@@ -1,15 +1,15 @@
-// Watches one service in Consul with blocking queries and hands on every change of what is to be served. It never gives up
-// and never asks in a tight loop; pacing.ts, decode.ts and guard.ts decide, this file only waits and asks.
+// Watches one service and hands on every change of what is to be served. It never gives up and never asks in a tight loop;
+// blocking.ts and guard.ts decide, a source answers, this file only waits and asks.
 
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Pacer, stepIndex } from '#contract/consul/blocking.ts';
+import type { DecodedHealth } from '#contract/consul/health.ts';
+import type { HealthFacts } from '#contract/endpoint-frames.ts';
 import type { Clock, Random } from '../clock.ts';
 import { backOffMs } from '../core/back-off.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import type { ConsulAnswer, ConsulClient } from './consul-client.ts';
-import { type DecodedHealth, decodeHealth } from './decode.ts';
 import { type Answer, DEFAULT_GUARD, decideAnswer, type GuardLimits, type GuardState, INITIAL_GUARD } from './guard.ts';
-import { Pacer, stepIndex } from './pacing.ts';
+import type { HealthAnswer, HealthSource, Origin } from './health-source.ts';
 
 /** Every duration of the watch, ms; tests make them small. */
 export interface WatchTiming {
@@ -49,11 +49,16 @@ export interface WatchStatus {
   readonly failure: string | null;
   readonly health: DecodedHealth | null;
   readonly serving: readonly Endpoint[];
+  /** Who answered last, and who gave the answer that is served; null before the first. */
+  readonly asked: Origin | null;
+  readonly origin: Origin | null;
+  /** The service is denied to this agent, which is therefore not told who serves it. */
+  readonly isDenied: boolean;
 }
 
 export interface WatcherOptions {
   readonly service: string;
-  readonly client: ConsulClient;
+  readonly source: HealthSource;
   readonly clock: Clock;
   readonly random: Random;
   readonly timing: WatchTiming;
@@ -67,6 +72,9 @@ export interface WatcherOptions {
   onFirst(): void;
 }
 
+type Judged = Exclude<HealthAnswer, { readonly kind: 'moved' }>;
+type Health = Extract<HealthAnswer, { readonly kind: 'health' }>;
+
 export class Watcher {
   readonly #options: WatcherOptions;
   readonly #stop = new AbortController();
@@ -79,7 +87,7 @@ export class Watcher {
   /** Set by a fault after which Consul may have lost its state; the next answer begins a settling time. */
   #wasGone = false;
   #hasReported = false;
-  #bodyHash = '';
+  #digest = '';
   #servedKey: string | null = null;
   /** While holding: when to judge again, ms; null otherwise. */
   #recheckMs: number | null = null;
@@ -96,6 +104,9 @@ export class Watcher {
       failure: null,
       health: null,
       serving: options.initial,
+      asked: null,
+      origin: null,
+      isDenied: false,
     };
   }
 
@@ -106,7 +117,12 @@ export class Watcher {
   /** Runs until stop(); resolves then and never rejects. */
   async run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      const delayMs = this.#judgeSafely(await this.#ask());
+      const answer = await this.#ask();
+      if (answer.kind === 'moved') {
+        this.#begin();
+        continue;
+      }
+      const delayMs = this.#judgeSafely(answer);
       if (!this.#hasReported) {
         this.#hasReported = true;
         this.#options.onFirst();
@@ -119,78 +135,68 @@ export class Watcher {
     this.#stop.abort();
   }
 
-  #ask(): Promise<ConsulAnswer> {
-    const { client, service, timing } = this.#options;
-    // While a doubtful answer is held, Consul must answer in time for the hold to end.
+  /** Another source counts for itself: its index may be another one, and it has failed nobody yet. */
+  #begin(): void {
+    this.#index = null;
+    this.#seenIndex = null;
+    this.#failures = 0;
+  }
+
+  #ask(): Promise<HealthAnswer> {
+    const { source, service, timing } = this.#options;
+    // While a doubtful answer is held, there must be an answer in time for the hold to end.
     const waitMs = Math.ceil(Math.max(1, Math.min(timing.waitMs, this.#recheckMs ?? Number.POSITIVE_INFINITY)));
-    const isBlocking = this.#index !== null;
-    return client.call({
-      method: 'GET',
-      path: `/v1/health/service/${encodeURIComponent(service)}`,
-      ...(isBlocking ? { query: { index: String(this.#index), wait: `${waitMs}ms` } } : {}),
-      signal: this.#stop.signal,
-      timeoutMs: isBlocking ? (waitMs * 17) / 16 + timing.slackMs : timing.readTimeoutMs,
-    });
+    const timeoutMs = this.#index === null ? timing.readTimeoutMs : (waitMs * 17) / 16 + timing.slackMs;
+    return source.ask({ service, index: this.#index, waitMs, timeoutMs, signal: this.#stop.signal });
   }
 
   /** An answer that makes us throw is a fault of the source like any other: what is served stays, and we ask again. */
-  #judgeSafely(answer: ConsulAnswer): number {
+  #judgeSafely(answer: Judged): number {
     try {
       return this.#judge(answer);
     } catch (error) {
-      return this.#fail(`an answer that could not be taken in: ${String(error)}`);
+      return this.#fail(`an answer that could not be taken in: ${String(error)}`, this.#status.asked);
     }
   }
 
   /** Takes in one answer; returns how long to wait before the next question, ms. */
-  #judge(answer: ConsulAnswer): number {
-    if (answer.kind === 'failure') {
-      if (answer.reason === 'stopped') return 0;
-      if (answer.reason === 'unreachable' || answer.reason === 'closed') this.#wasGone = true;
-      return this.#fail(answer.text);
-    }
-    if (answer.status !== 200) return this.#fail(`Consul answered ${answer.status}: ${firstLine(answer.text)}`);
-    const step = stepIndex(this.#seenIndex, answer.headers['x-consul-index']);
-    if (step.kind === 'missing') {
-      return this.#fail(`an answer without X-Consul-Index, so not from Consul: ${firstLine(answer.text)}`);
-    }
-    const health = parseHealth(answer.text, this.#options.service);
-    if (health === null) return this.#fail(`an answer that is not a list of instances: ${firstLine(answer.text)}`);
-    return this.#take(answer, health, step.index, step.wentBackwards);
+  #judge(answer: Judged): number {
+    if (answer.kind === 'stopped') return 0;
+    if (answer.kind === 'health') return this.#take(answer);
+    this.#wasGone ||= answer.wasGone;
+    return this.#fail(answer.text, answer.origin);
   }
 
-  #take(
-    answer: ConsulAnswer & { kind: 'answer' },
-    health: DecodedHealth,
-    index: bigint,
-    wentBackwards: boolean,
-  ): number {
+  #take({ origin, facts, digest, index: header, ageMs, recoveredMs, isDenied }: Health): number {
+    const { health } = facts;
+    const { index, wentBackwards } = stepIndex(this.#seenIndex, header);
     const { clock, timing } = this.#options;
     const now = clock.now();
     this.#failures = 0;
     this.#seenIndex = index;
-    if (this.#wasGone || wentBackwards) {
-      this.#guard = { ...this.#guard, recoveredAt: now };
-      this.#wasGone = false;
-    }
-    const hash = createHash('sha1').update(answer.text).digest('base64');
-    const hasChanged = hash !== this.#bodyHash;
-    this.#bodyHash = hash;
+    const toldAt = recoveredMs === null ? Number.NEGATIVE_INFINITY : now - recoveredMs;
+    const recoveredAt = this.#wasGone || wentBackwards ? now : Math.max(this.#guard.recoveredAt, toldAt);
+    if (recoveredAt !== this.#guard.recoveredAt) this.#guard = { ...this.#guard, recoveredAt };
+    this.#wasGone = false;
+    const hasChanged = digest !== this.#digest;
+    this.#digest = digest;
     const wasHolding = this.#guard.hold !== null;
     let recheckMs: number | null = null;
     let holding = this.#status.holding;
     let serving = this.#status.serving;
     // An identical body says nothing new, unless an earlier doubt is waiting for exactly that, or the first answer is due.
     if (hasChanged || wasHolding || !this.#status.hasAnswered || wentBackwards) {
-      const decision = decideAnswer(this.#guard, toAnswer(answer, health), now, timing.guard);
+      const decision = decideAnswer(this.#guard, toAnswer(facts, isDenied), now, timing.guard);
       this.#guard = decision.state;
       recheckMs = decision.recheckMs;
       serving = decision.serve;
       holding = decision.holding ?? panicSentence(health);
     }
     this.#recheckMs = recheckMs;
-    const confirmedAt = this.#guard.hold === null ? now : this.#status.confirmedAt;
-    this.#update({ hasAnswered: true, confirmedAt, holding, failure: null, health, serving });
+    const isBelieved = this.#guard.hold === null;
+    const confirmedAt = isBelieved ? now - ageMs : this.#status.confirmedAt;
+    const served = { serving, isDenied, origin: isBelieved ? origin : this.#status.origin };
+    this.#update({ hasAnswered: true, confirmedAt, holding, failure: null, health, asked: origin, ...served });
     const delayMs = this.#pacer.delayAfterAnswer(now, hasChanged);
     const isConfirming = this.#guard.hold?.reason === 'shrinking' && recheckMs !== null;
     // A confirming read asks for the state as it is, not for news; so does the read after the index went backwards.
@@ -198,12 +204,12 @@ export class Watcher {
     return isConfirming ? Math.max(delayMs, recheckMs ?? 0) : delayMs;
   }
 
-  #fail(text: string): number {
+  #fail(text: string, asked: Origin | null): number {
     const { clock, random, timing } = this.#options;
     this.#failures++;
     // After any fault the index may belong to a state that is gone: a question with it would block for the whole wait.
     this.#index = null;
-    this.#update({ ...this.#status, failure: text });
+    this.#update({ ...this.#status, failure: text, asked });
     const pacedMs = this.#pacer.delayAfterAnswer(clock.now(), true);
     return Math.max(
       pacedMs,
@@ -231,27 +237,9 @@ export class Watcher {
   }
 }
 
-function parseHealth(text: string, service: string): DecodedHealth | null {
-  try {
-    return decodeHealth(JSON.parse(text), service);
-  } catch {
-    // Not JSON: the caller quotes its first line.
-    return null;
-  }
-}
-
-/** LastContact above this means a server that was cut off from its leader, ms. */
-const LONG_CONTACT_MS = 10_000;
-
-function toAnswer(answer: ConsulAnswer & { kind: 'answer' }, health: DecodedHealth): Answer {
-  const { headers } = answer;
-  return {
-    endpoints: health.endpoints,
-    isFiltered: headers['x-consul-results-filtered-by-acls'] === 'true',
-    isUncertain:
-      headers['x-consul-knownleader'] === 'false' || Number(headers['x-consul-lastcontact'] ?? 0) > LONG_CONTACT_MS,
-    isAllMaintenance: health.endpoints.length === 0 && health.maintenanceCount > 0,
-  };
+function toAnswer({ health, isFiltered, isUncertain }: HealthFacts, isDenied: boolean): Answer {
+  const isAllMaintenance = isDenied || (health.endpoints.length === 0 && health.maintenanceCount > 0);
+  return { endpoints: health.endpoints, isFiltered, isUncertain, isAllMaintenance };
 }
 
 function panicSentence(health: DecodedHealth): string | null {
@@ -261,9 +249,4 @@ function panicSentence(health: DecodedHealth): string | null {
 
 function dropsDiffer(a: WatchStatus, b: WatchStatus): boolean {
   return JSON.stringify(a.health?.dropped ?? {}) !== JSON.stringify(b.health?.dropped ?? {});
-}
-
-function firstLine(text: string): string {
-  const line = text.trim().split('\n', 1)[0] ?? '';
-  return line.length > 120 ? `${line.slice(0, 120)}…` : line;
 }

@@ -22,6 +22,13 @@ export interface PolicyStreamTiming {
   readonly ackTimeoutMs: number;
 }
 
+/** Who is told of the stream itself and of its events `endpoints`. */
+export interface EndpointListener {
+  opened(): void;
+  closed(why: string): void;
+  take(data: string): void;
+}
+
 export interface PolicyStreamOptions {
   /** null: `controlPlane: false`, only the local documents exist. */
   readonly client: ControlPlaneClient | null;
@@ -38,6 +45,8 @@ export interface PolicyStreamOptions {
   apply(push: PolicyPush): PolicyVerdict;
   /** What other callers found out; absent: nobody listens. */
   advise?(advice: AdvicePush): void;
+  /** Endpoints, when the control plane tells them on this stream too; absent: nobody listens. */
+  readonly endpoints?: EndpointListener | null;
   onEvent(event: MeshEvent): void;
   readonly timing?: Partial<PolicyStreamTiming>;
   readonly maxEventLength?: number;
@@ -164,6 +173,7 @@ export class PolicyStream {
           for (const { event, data, id } of parser.push(chunk)) {
             if (event === 'policies') this.#take(data, id);
             else if (event === 'advice') this.#takeAdvice(data);
+            else if (event === 'endpoints') this.#options.endpoints?.take(data);
           }
           return parser.isOverflowing ? `an event is larger than ${maxEventLength} characters` : null;
         },
@@ -181,6 +191,7 @@ export class PolicyStream {
     if (this.#status.failure !== null) this.#emit('connected', 'The control plane speaks again.');
     this.#isRefused = false;
     this.#status = { ...this.#status, isConnected: true, failure: null };
+    this.#options.endpoints?.opened();
   }
 
   #disconnected(failure: string): void {
@@ -194,6 +205,7 @@ export class PolicyStream {
       this.#emit('disconnected', `The control plane is gone: ${failure}; ${inForce}.`);
     }
     this.#status = { ...this.#status, isConnected: false, failure };
+    this.#options.endpoints?.closed(failure);
   }
 
   #take(data: string, id: string): void {

@@ -178,7 +178,7 @@ function meshFamilies({ sources, maxDestinations }: FamilyInputs): Family[] {
     ),
     {
       name: 'outrigger_discovery_age_seconds',
-      help: 'Time since Consul last confirmed the endpoints in use. Static endpoints have none.',
+      help: 'Time since Consul last confirmed the endpoints in use, to whoever told them. Static endpoints have none.',
       type: 'gauge',
       samples: () =>
         bounded(
@@ -187,6 +187,18 @@ function meshFamilies({ sources, maxDestinations }: FamilyInputs): Family[] {
             .flatMap(({ service, ageMs }) =>
               ageMs === null ? [] : [{ labels: { destination: service }, value: ageMs / 1000 }],
             ),
+          Math.max,
+        ),
+    },
+    {
+      name: 'outrigger_discovery_source',
+      help: 'Always 1; the label says where the endpoints in use came from.',
+      type: 'gauge',
+      samples: () =>
+        bounded(
+          sources
+            .discovery()
+            .map(({ service, source }) => ({ labels: { destination: service, origin: source }, value: 1 })),
           Math.max,
         ),
     },

@@ -39,8 +39,8 @@ export interface Edge {
 /** What the gauges read at scrape time. Every function is cheap, synchronous and must not throw. */
 export interface MetricSources {
   snapshot(): MeshSnapshot | null;
-  /** Age of the last confirmation of each watched service, ms; null for static endpoints. */
-  discovery(): readonly { readonly service: string; readonly ageMs: number | null }[];
+  /** Where the endpoints of each watched service came from, and the age of their last confirmation, ms; null for static ones. */
+  discovery(): readonly { readonly service: string; readonly source: string; readonly ageMs: number | null }[];
   connections(): readonly { readonly destination: string; readonly active: number; readonly idle: number }[];
   policy(): { readonly appliedVersion: number; readonly wantedVersion: number };
   isControlPlaneConnected(): boolean;
@@ -83,8 +83,8 @@ const DEFAULT_MAX_SERIES = 10_000;
 const TRAFFIC_SHARE = 0.8;
 /** Series of the process and the agent itself, and room for the few edges named `other`. */
 const FIXED_SERIES = 300;
-/** Gauges of one destination: connections 2, endpoints 4, panic, four of limits, discovery age. */
-const GAUGES_PER_DESTINATION = 12;
+/** Gauges of one destination: connections 2, endpoints 4, panic, four of limits, discovery age and source. */
+const GAUGES_PER_DESTINATION = 13;
 const NO_SOURCES: MetricSources = {
   snapshot: () => null,
   discovery: () => [],

@@ -204,6 +204,10 @@ export const AgentConfigSchema = Type.Object(
       ),
       'The control plane, or false for local policies only.',
     ),
+    discovery: word('consul', ['consul', 'control-plane'], {
+      means:
+        'Who says who serves what: Consul itself, or the control plane, which watches Consul once for all agents; then Consul is asked only while the control plane does not know.',
+    }),
     policies: optionalText('File or folder of policy documents, used until the control plane speaks.'),
     stateDir: optionalText('Folder for the last-known-good endpoints and policies.', { default: './state' }),
     log: Type.Optional(
@@ -219,6 +223,10 @@ export const AgentConfigSchema = Type.Object(
       ),
     ),
   },
-  { ...CLOSED, title: 'Outrigger agent configuration', 'x-rules': ['listenersApart', 'registrationNeedsPort'] },
+  {
+    ...CLOSED,
+    title: 'Outrigger agent configuration',
+    'x-rules': ['listenersApart', 'registrationNeedsPort', 'discoveryNeedsBoth'],
+  },
 );
 export type AgentConfigFile = Static<typeof AgentConfigSchema>;

@@ -73,6 +73,35 @@ export const ControlPlaneConfigSchema = Type.Object(
         }),
       ),
     ),
+    discovery: Type.Optional(
+      Type.Object(
+        {
+          consul: Type.Optional(
+            Type.Union(
+              [
+                Type.Object(
+                  {
+                    url: checked('url', { means: 'HTTP API of Consul.' }),
+                    token: Type.Optional(
+                      path('Token for Consul; better in a variable or a file than here.', { 'x-secret': true }),
+                    ),
+                    tokenFile: Type.Optional(path('File with the token for Consul, read before every call.')),
+                    datacenter: Type.Optional(path("Datacenter to ask; by default Consul's own.")),
+                  },
+                  { ...CLOSED, 'x-rules': ['oneToken'] },
+                ),
+                Type.Literal(false),
+              ],
+              notes({
+                means:
+                  'Consul that is watched for agents with discovery: control-plane, or false for none; by default that of store.consul, else the embedded registry.',
+              }),
+            ),
+          ),
+        },
+        CLOSED,
+      ),
+    ),
     auth: Type.Optional(
       Type.Object(
         {

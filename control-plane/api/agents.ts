@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { WatchList } from '#contract/endpoint-frames.ts';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
 import { sketchFault } from '#contract/latency-sketch.ts';
 import { isServiceName } from '#contract/names.ts';
@@ -16,7 +17,7 @@ import { refuseForeignAgent } from './auth.ts';
 import { pageQuerySchema, pageSchema, readPageQuery } from './paging.ts';
 import { invalid } from './policy-text.ts';
 import { ApiError } from './problem.ts';
-import { agentParams, reportSchema, verdictSchema } from './report-schemas.ts';
+import { agentParams, reportSchema, verdictSchema, watchListSchema } from './report-schemas.ts';
 
 /** A policy stream that an agent asks for. */
 export interface AgentStream {
@@ -35,6 +36,8 @@ export interface AgentRoutesOptions {
   readonly verdicts: Signal;
   /** Takes the response over as the agent's policy stream. */
   readonly connectAgent: (stream: AgentStream) => void;
+  /** Takes the services whose endpoints a process of an agent wants on its stream. */
+  readonly watchEndpoints: (agentId: string, wanted: WatchList) => 'ok' | 'nobody' | 'no_stream';
   /** Version in force. */
   readonly policyVersion: () => number;
   /** Told when an agent says that it has a newer version than the store, once per version. */
@@ -147,6 +150,26 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     },
   );
 
+  app.post<WithId & { Body: WatchList }>(
+    '/v1/agents/:id/watches',
+    {
+      ...agents,
+      schema: {
+        summary: 'Services whose endpoints an agent wants on its stream',
+        tags: ['agents'],
+        params: agentParams,
+        body: watchListSchema,
+        response: NO_CONTENT,
+      },
+    },
+    async (request, reply) => {
+      // Which service the agent stands beside was judged when it opened the stream.
+      refuseForeignAgent(request, request.params.id);
+      takeWatchList(request.params.id, request.body, options);
+      return reply.code(204).send();
+    },
+  );
+
   app.post<WithId & { Body: AgentReport }>(
     '/v1/agents/:id/reports',
     {
@@ -176,6 +199,15 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       return reply.code(204).send();
     },
   );
+}
+
+function takeWatchList(agentId: string, { life, services }: WatchList, options: AgentRoutesOptions): void {
+  const wrong = services.findIndex((service) => !isServiceName(service));
+  if (wrong >= 0)
+    throw invalid([{ code: 'OTR_FORMAT', path: `services[${wrong}]`, message: 'must be a service name' }]);
+  const taken = options.watchEndpoints(agentId, { life, services: services.map((one) => one.toLowerCase()) });
+  if (taken === 'nobody') throw new ApiError('OTR_ERR_NOT_FOUND', 'this control plane watches no Consul for agents');
+  if (taken === 'no_stream') throw new ApiError('OTR_ERR_NOT_FOUND', `no stream of ${agentId} is open here`);
 }
 
 function takeVerdict(agentId: string, verdict: PolicyVerdict, options: AgentRoutesOptions): void {

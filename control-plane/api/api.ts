@@ -17,7 +17,7 @@ import type { EdgeTotal, ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
 import { advisoryRoutes } from './advisories.ts';
-import { type AgentStream, agentRoutes } from './agents.ts';
+import { type AgentRoutesOptions, type AgentStream, agentRoutes } from './agents.ts';
 import { answer } from './answers.ts';
 import { auditRoutes } from './audit.ts';
 import { registerAudit } from './audit-trail.ts';
@@ -74,6 +74,9 @@ export interface ApiOptions {
   /** Version in force, without asking the store. */
   readonly policyVersion: () => number;
   readonly connectAgent: (stream: AgentStream) => void;
+  readonly watchEndpoints: AgentRoutesOptions['watchEndpoints'];
+  /** Services that are watched in Consul for agents. */
+  readonly watches: () => number;
   readonly streams: () => number;
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** An agent has a newer version than the store. */
@@ -93,6 +96,8 @@ export interface Api {
   listen(host: string, port: number): Promise<string>;
   /** Told by the hub, for the metrics. */
   countPush(): void;
+  /** Of an event about endpoints. */
+  countEndpoints(characters: number): void;
   close(): Promise<void>;
 }
 
@@ -107,6 +112,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     policyVersion: options.policyVersion,
     agentStates: () => ledger.list().map(({ agentId }) => ledger.stateOf(agentId, clock.now())),
     streams: options.streams,
+    watches: options.watches,
     services,
   });
   const broadcaster = new Broadcaster({
@@ -165,6 +171,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     routes: auth.routes,
     listen: (host, port) => app.listen({ host, port }),
     countPush: () => metrics.countPush(),
+    countEndpoints: (characters) => metrics.countEndpoints(characters),
     close: async () => {
       broadcaster.close();
       await app.close();

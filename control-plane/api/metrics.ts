@@ -17,12 +17,16 @@ export interface MetricsSources {
   readonly agentStates: () => readonly AgentState[];
   /** Open policy streams. */
   readonly streams: () => number;
+  /** Services that are watched in Consul for agents. */
+  readonly watches: () => number;
   readonly services: () => readonly ServiceView[];
 }
 
 export class ControlPlaneMetrics {
   readonly #registry = new Registry();
   readonly #pushes: Counter;
+  readonly #endpointPushes: Counter;
+  readonly #endpointCharacters: Counter;
   readonly #verdicts: Counter<'verdict'>;
   readonly #requests: Counter<'method' | 'route' | 'code_class'>;
 
@@ -33,6 +37,16 @@ export class ControlPlaneMetrics {
     this.#pushes = new Counter({
       name: 'outrigger_control_plane_pushes_total',
       help: 'Policy sets written to agents.',
+      registers,
+    });
+    this.#endpointPushes = new Counter({
+      name: 'outrigger_control_plane_endpoint_pushes_total',
+      help: 'Events about endpoints written to agents.',
+      registers,
+    });
+    this.#endpointCharacters = new Counter({
+      name: 'outrigger_control_plane_endpoint_push_characters_total',
+      help: 'Size of the events about endpoints, in characters; bytes unless there are others than ASCII.',
       registers,
     });
     this.#verdicts = new Counter({
@@ -52,6 +66,11 @@ export class ControlPlaneMetrics {
 
   countPush(): void {
     this.#pushes.inc();
+  }
+
+  countEndpoints(characters: number): void {
+    this.#endpointPushes.inc();
+    this.#endpointCharacters.inc(characters);
   }
 
   countVerdict(verdict: 'ack' | 'nack' | 'stale'): void {
@@ -98,6 +117,14 @@ function addGauges(sources: MetricsSources, registers: Registry[]): void {
     registers,
     collect() {
       this.set(sources.streams());
+    },
+  });
+  new Gauge({
+    name: 'outrigger_control_plane_endpoint_watches',
+    help: 'Services that are watched in Consul for agents, each by one blocking query.',
+    registers,
+    collect() {
+      this.set(sources.watches());
     },
   });
   new Gauge({

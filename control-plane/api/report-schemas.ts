@@ -2,6 +2,7 @@
 // valid token must not be able to fill memory or break a page. Plain JSON Schema for Fastify's validator; mirrors
 // contract/frames.ts.
 
+import { MAX_WATCHED } from '#contract/endpoint-frames.ts';
 import { FAILURE_KINDS } from '#contract/failures.ts';
 import { BUCKETS } from '#contract/latency-sketch.ts';
 
@@ -53,7 +54,7 @@ const endpoint = record(
 
 const service = record({
   service: name,
-  source: { enum: ['consul', 'static', 'disk', 'none'] },
+  source: { enum: ['consul', 'control-plane', 'static', 'disk', 'none'] },
   ageMs: measure,
   holding: nullable(sentence),
   isPanicking: { type: 'boolean' },
@@ -113,6 +114,9 @@ export const verdictSchema = record({
   appliedVersion: count,
   problems: list(problem, 200),
 });
+
+/** `POST /v1/agents/:id/watches`. */
+export const watchListSchema = record({ life: { type: 'string', maxLength: 128 }, services: list(name, MAX_WATCHED) });
 
 /** Ids of agents: what a path, a label and a page can carry without care. */
 export const AGENT_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$';

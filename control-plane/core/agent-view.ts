@@ -37,7 +37,7 @@ export interface AgentView {
   };
   readonly discovery: readonly {
     readonly service: string;
-    readonly source: 'consul' | 'static' | 'disk' | 'none';
+    readonly source: 'consul' | 'control-plane' | 'static' | 'disk' | 'none';
     readonly ageMs: number | null;
     readonly holding: string | null;
   }[];

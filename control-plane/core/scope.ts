@@ -30,6 +30,16 @@ export function documentsFor(service: string, documents: readonly PolicyDocument
   });
 }
 
+/**
+ * Whether an agent beside `service` may be told who serves a name: unless ServiceIntentions deny it outright and no route leads
+ * there from a service that they do not.
+ */
+export function visibleTo(service: string, documents: readonly PolicyDocument[]): (name: string) => boolean {
+  const reachable = reachableFrom(service, documents);
+  const named = new Set(documents.map(({ metadata }) => metadata.name));
+  return (name) => reachable.has(name) || !named.has(name);
+}
+
 /** One pass over the documents and one over the routes that are followed: asked for every service at every change. */
 function reachableFrom(service: string, documents: readonly PolicyDocument[]): Set<string> {
   const names = new Set([service]);

@@ -4,6 +4,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
+import type { EndpointPushes } from './endpoint-pushes.ts';
 import type { PushSet } from './push-set.ts';
 import { type OutgoingPush, Session, type SessionTiming } from './session.ts';
 
@@ -26,6 +27,10 @@ export interface HubOptions {
   readonly now: () => number;
   /** What an agent beside `service` is sent of a set; everything when absent. Asked once per service and version. */
   readonly select?: (service: string, documents: readonly PolicyDocument[]) => readonly PolicyDocument[];
+  /** Tells streams about endpoints; absent: nobody watches Consul here. */
+  readonly endpoints?: EndpointPushes | null;
+  /** What an agent beside `service` may know of, given the documents; everything when absent. */
+  readonly visible?: (service: string, documents: readonly PolicyDocument[]) => (name: string) => boolean;
   /** Heartbeats and patience with agents that do not read; those of session.ts when absent. */
   readonly timing?: SessionTiming;
 }
@@ -62,13 +67,20 @@ export class Hub {
   readonly #select: NonNullable<HubOptions['select']>;
   /** Of the set in force and of the trial, as JSON by service: agents beside one service share a selection. */
   readonly #texts = new Map<readonly PolicyDocument[], Map<string | null, string>>();
+  readonly #endpoints: EndpointPushes | null;
+  readonly #visible: NonNullable<HubOptions['visible']>;
+  /** By document list and service, as the texts. */
+  readonly #views = new Map<readonly PolicyDocument[], Map<string, (name: string) => boolean>>();
   #current: PushSet;
   #pushedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
 
-  constructor({ initial, events, createNonce, now, timing, select = (_service, all) => all }: HubOptions) {
-    this.#select = select;
+  constructor(options: HubOptions) {
+    const { initial, events, createNonce, now, timing, endpoints = null } = options;
+    this.#select = options.select ?? ((_service, all) => all);
+    this.#visible = options.visible ?? (() => () => true);
+    this.#endpoints = endpoints;
     this.#current = initial;
     this.#events = events;
     this.#createNonce = createNonce;
@@ -124,6 +136,8 @@ export class Hub {
     if (set.version === this.#current.version || this.#isClosed) return;
     this.#current = set;
     this.#texts.clear();
+    this.#views.clear();
+    this.#endpoints?.judgeAgain();
     if (this.#timer !== null) return;
     const waitMs = this.#pushedAt + DEBOUNCE_MS - this.#now();
     if (waitMs <= 0) this.#pushAll();
@@ -133,6 +147,20 @@ export class Hub {
   /** To every process of the agent that has a stream. @param adviceJson  an AdvicePush */
   advise(agentId: string, adviceJson: string): void {
     for (const { session } of this.#streams.get(agentId) ?? []) session.advise(adviceJson);
+  }
+
+  /**
+   * What a process of an agent wants to know the endpoints of: all of it.
+   *
+   * @returns `nobody` when Consul is not watched here, `no_stream` when that process has no stream here
+   */
+  watch(agentId: string, life: string, services: readonly string[]): 'ok' | 'nobody' | 'no_stream' {
+    if (this.#endpoints === null) return 'nobody';
+    const stream = this.#streams.get(agentId)?.find((one) => one.life === life);
+    if (stream === undefined) return 'no_stream';
+    const { session, service } = stream;
+    this.#endpoints.set(session, services, (name) => this.#viewFor(agentId, service)(name));
+    return 'ok';
   }
 
   /** Ends every stream now, so that agents look for another control plane at once. */
@@ -162,6 +190,7 @@ export class Hub {
   #closed(agentId: string, session: Session): void {
     const streams = this.#streams.get(agentId) ?? [];
     const left = streams.filter((stream) => stream.session !== session);
+    this.#endpoints?.remove(session);
     // A stream that was replaced must not take its successor out.
     if (left.length === streams.length) return;
     const wasSpeaker = this.#speakerOf(agentId) === session;
@@ -183,6 +212,16 @@ export class Hub {
     const { version, trial } = this.#current;
     const isTrial = documents === trial?.documents;
     stream.session.push({ version, nonce: this.#createNonce(), documentsJson, isTrial });
+  }
+
+  #viewFor(agentId: string, service: string | null): (name: string) => boolean {
+    if (service === null) return () => true;
+    const documents = this.#documentsFor(agentId);
+    const views = this.#views.get(documents) ?? new Map<string, (name: string) => boolean>();
+    this.#views.set(documents, views);
+    const view = views.get(service) ?? this.#visible(service, documents);
+    views.set(service, view);
+    return view;
   }
 
   #documentsFor(agentId: string): readonly PolicyDocument[] {

@@ -42,6 +42,8 @@ export class Session {
   readonly #stalledAfterMs: number;
   #waiting: OutgoingPush | null = null;
   #waitingAdvice: string | null = null;
+  /** How to say what is to be told of a service, by service: made when the socket takes it. */
+  readonly #waitingEndpoints = new Map<string, () => string | null>();
   /** When the socket stopped taking bytes; null while it takes them. */
   #blockedAt: number | null = null;
   #isClosed = false;
@@ -88,10 +90,22 @@ export class Session {
     else this.#waitingAdvice = adviceJson;
   }
 
+  /** One event about one service, as new as can be. @param textOf  its data as JSON, null for nothing */
+  endpoints(service: string, textOf: () => string | null): void {
+    if (this.#isClosed) return;
+    if (this.#blockedAt !== null) {
+      this.#waitingEndpoints.set(service, textOf);
+      return;
+    }
+    const text = textOf();
+    if (text !== null) this.#write(`event: endpoints\ndata: ${text}\n\n`);
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#waiting = null;
+    this.#waitingEndpoints.clear();
     clearInterval(this.#heartbeat);
     this.#response.end();
     // `end` waits for bytes that a stalled peer never takes.
@@ -110,6 +124,11 @@ export class Session {
     const advice = this.#waitingAdvice;
     this.#waitingAdvice = null;
     if (advice !== null) this.advise(advice);
+    for (const [service, textOf] of this.#waitingEndpoints) {
+      if (this.#blockedAt !== null) return;
+      this.#waitingEndpoints.delete(service);
+      this.endpoints(service, textOf);
+    }
   }
 
   #beat(): void {

@@ -39,6 +39,7 @@ const MEANT: Readonly<Record<string, readonly Access[]>> = {
   'GET /v1/agents/:id/stream': ['agent'],
   'POST /v1/agents/:id/acks': ['agent'],
   'POST /v1/agents/:id/reports': ['agent'],
+  'POST /v1/agents/:id/watches': ['agent'],
   'GET /v1/services': ['viewer'],
   'GET /v1/edges': ['viewer'],
   'GET /v1/services/:name': ['viewer'],

@@ -76,6 +76,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   'control-plane/api': 3,
   'control-plane/dashboard': 3,
   'control-plane/push': 3,
+  'control-plane/discovery': 3,
   'control-plane/registry': 3,
   'agent/state-file.ts': 2,
   'agent/agent.ts': 4,

@@ -51,7 +51,7 @@ function openMetrics(): Metrics {
     version: '0.1.0',
     sources: {
       snapshot: () => ({ generation: 1, policyVersion: 3, services: new Map([['orders', view]]) }),
-      discovery: () => [{ service: 'orders', ageMs: 1500 }],
+      discovery: () => [{ service: 'orders', source: 'consul', ageMs: 1500 }],
       connections: () => [{ destination: 'orders', active: 1, idle: 2 }],
     },
   });

@@ -41,6 +41,7 @@ t.test('a name is enough, and the defaults are those of the design', async (t) =
       upstreams: [],
       consul: { url: 'http://127.0.0.1:8500', token: null, tokenFile: null, datacenter: null },
       controlPlane: { urls: ['http://127.0.0.1:9700'], token: null, tokenFile: null },
+      discovery: 'consul',
       policies: null,
       stateDir: './state',
       log: { level: 'info', access: 'failures' },
@@ -51,6 +52,13 @@ t.test('a name is enough, and the defaults are those of the design', async (t) =
     ok: true,
     value: { service: { id: 'web-f00', port: null, register: 'none' }, listeners: { inbound: null } },
   });
+});
+
+t.test('discovery by the control plane needs it, and Consul to fall back on', async (t) => {
+  const text = 'service: { name: web }\ndiscovery: control-plane\n';
+  t.match(load(text), { ok: true, value: { discovery: 'control-plane' } });
+  t.same(problemsOf(`${text}consul: false`), ['OTR_INCONSISTENT discovery agent.yaml:2:12']);
+  t.same(problemsOf(`${text}controlPlane: false`), ['OTR_INCONSISTENT discovery agent.yaml:2:12']);
 });
 
 t.test('a whole file', async (t) => {

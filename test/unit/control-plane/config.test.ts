@@ -15,6 +15,7 @@ t.test('nothing has to be said', async (t) => {
     listen: { host: '127.0.0.1', port: 9700 },
     store: { kind: 'sqlite', path: './state/policies.db' },
     registry: { listen: { host: '127.0.0.1', port: 8500 } },
+    watched: 'registry',
     auth: null,
     tls: null,
     requestsPerMinute: 6000,
@@ -49,6 +50,25 @@ t.test('file and variables', async (t) => {
     value: { listen: { port: 0 }, store: { path: 'x.db' }, registry: { listen: { port: 0 } } },
   });
 });
+
+t.test(
+  'the Consul that is watched for agents is the one that is there anyway, unless another one is named',
+  async (t) => {
+    const watched = (text: string) => {
+      const loaded = load(text);
+      return loaded.ok ? loaded.value.watched : loaded.problems;
+    };
+    const named = { url: 'http://c:8500', token: null, tokenFile: null, datacenter: null };
+    t.equal(watched(''), 'registry');
+    t.equal(watched('registry: false'), null);
+    t.same(watched('store: { consul: { url: "http://c:8500" } }'), named);
+    t.same(watched('registry: false\ndiscovery: { consul: { url: "http://c:8500" } }'), named);
+    t.equal(watched('discovery: { consul: false }'), null);
+    t.same(problemsOf('discovery: { consul: { url: "http://c:8500", token: a, tokenFile: b } }'), [
+      'OTR_INCONSISTENT discovery.consul.tokenFile',
+    ]);
+  },
+);
 
 t.test('an address off loopback without tokens, one port twice, unknown keys', async (t) => {
   t.same(problemsOf('listen: 0.0.0.0:9700'), ['OTR_INCONSISTENT listen']);

@@ -2,11 +2,11 @@
 
 import fc from 'fast-check';
 import t from 'tap';
+import { Pacer, stepIndex } from '#contract/consul/blocking.ts';
+import { decodeHealth } from '#contract/consul/health.ts';
 import { backOffMs } from '../../../../agent/core/back-off.ts';
 import type { Endpoint } from '../../../../agent/core/endpoint.ts';
-import { decodeHealth } from '../../../../agent/discovery/decode.ts';
 import { type Answer, DEFAULT_GUARD, decideAnswer, INITIAL_GUARD } from '../../../../agent/discovery/guard.ts';
-import { Pacer, stepIndex } from '../../../../agent/discovery/pacing.ts';
 import { RecentServices } from '../../../../agent/discovery/recent.ts';
 import {
   advertisedAddress,
@@ -91,14 +91,13 @@ t.test('decodeHealth() refuses what is not a list and keeps hostile meta keys ha
 });
 
 t.test('stepIndex() treats doubtful indexes as 1 and forgets one that went backwards (C9, C10)', async (t) => {
-  t.same(stepIndex(null, '12'), { kind: 'next', index: 12n, wentBackwards: false });
-  t.same(stepIndex(12n, '12'), { kind: 'next', index: 12n, wentBackwards: false });
-  t.same(stepIndex(12n, '11'), { kind: 'next', index: 11n, wentBackwards: true });
+  t.same(stepIndex(null, '12'), { index: 12n, wentBackwards: false });
+  t.same(stepIndex(12n, '12'), { index: 12n, wentBackwards: false });
+  t.same(stepIndex(12n, '11'), { index: 11n, wentBackwards: true });
   for (const header of ['0', 'abc', '-4', '', '1e9', ' 5']) {
-    t.same(stepIndex(null, header), { kind: 'next', index: 1n, wentBackwards: false }, JSON.stringify(header));
+    t.same(stepIndex(null, header), { index: 1n, wentBackwards: false }, JSON.stringify(header));
   }
-  t.same(stepIndex(null, '18446744073709551615'), { kind: 'next', index: 2n ** 64n - 1n, wentBackwards: false });
-  t.same(stepIndex(5n, undefined), { kind: 'missing' });
+  t.same(stepIndex(null, '18446744073709551615'), { index: 2n ** 64n - 1n, wentBackwards: false });
 });
 
 t.test('Pacer lets a burst of two through, then one a second; two a second for real changes (C11)', async (t) => {

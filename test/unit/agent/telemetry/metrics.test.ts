@@ -145,7 +145,7 @@ t.test('no traffic makes more series than the ceiling, and sums over all of them
     maxSeries,
     clock,
     sources: {
-      discovery: () => names.map((service) => ({ service, ageMs: 1 })),
+      discovery: () => names.map((service) => ({ service, source: 'consul', ageMs: 1 })),
       connections: () => names.map((destination) => ({ destination, active: 1, idle: 0 })),
     },
   });
@@ -243,7 +243,11 @@ t.test('gauges are read from the sources at scrape time, and fold what is beyond
     maxEdges: 2,
     sources: {
       discovery: () =>
-        ['a', 'b', 'c', 'd'].map((service, index) => ({ service, ageMs: index === 0 ? null : index * 1000 })),
+        ['a', 'b', 'c', 'd'].map((service, index) => ({
+          service,
+          source: 'consul',
+          ageMs: index === 0 ? null : index * 1000,
+        })),
       connections: () => ['a', 'b', 'c', 'd'].map((destination) => ({ destination, active: 2, idle: 3 })),
       policy: () => ({ appliedVersion: 6, wantedVersion: 7 }),
       isControlPlaneConnected: () => true,

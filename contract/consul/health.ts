@@ -1,11 +1,14 @@
 // Turns the body of GET /v1/health/service/:name into endpoints. Pure. A bad entry is dropped alone and counted; only a body
 // that is not a list at all is refused.
 
-import type { Endpoint } from '../core/endpoint.ts';
-import { LIFE_KEY } from './register-payload.ts';
+import type { Endpoint } from '../endpoint.ts';
+
+/** Key in Meta that says which process wrote the registration; a restart with overlap has two for a while. */
+export const LIFE_KEY = 'outrigger_life';
 
 /** Why an entry was dropped. */
-export type DropReason = 'malformed' | 'bad_address' | 'bad_port' | 'bad_weight' | 'duplicate';
+export const DROP_REASONS = ['malformed', 'bad_address', 'bad_port', 'bad_weight', 'duplicate'] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
 
 /** An instance that Consul has and that may not be picked. */
 export interface LeftOut {
@@ -17,7 +20,7 @@ export interface LeftOut {
 }
 
 /** At most so many are named; all are counted. */
-const MAX_LEFT_OUT = 100;
+export const MAX_LEFT_OUT = 100;
 
 export interface DecodedHealth {
   /** What may be picked: neither critical nor in maintenance, or everything that is critical when nothing else is left. */
