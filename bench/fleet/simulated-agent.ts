@@ -1,7 +1,7 @@
 // The control plane's view of an agent and nothing else of one: a policy stream, verdicts, reports. Thousands fit into a process.
 
 import { type Agent as HttpAgent, type IncomingMessage, request } from 'node:http';
-import type { AgentReport, EdgeReport, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
+import type { AgentReport, EdgeReport, PolicyPush, PolicyVerdict, ServiceReport } from '#contract/frames.ts';
 
 export interface SimulatedAgentOptions {
   /** Control planes; the first is the one to begin with, the next one's turn comes when a stream ends. */
@@ -14,6 +14,10 @@ export interface SimulatedAgentOptions {
   readonly judge?: (push: PolicyPush) => Pick<PolicyVerdict, 'verdict' | 'problems'>;
   /** Traffic since the start, for each report. */
   readonly edges?: () => readonly EdgeReport[];
+  /** Upstream services, for each report. */
+  readonly services?: () => readonly ServiceReport[];
+  /** Told of the data of each event `advice`. */
+  readonly onAdvice?: (data: string) => void;
   readonly onApplied?: (version: number) => void;
   /** Between attempts to connect, as agents do: from `reconnect` half by chance. */
   readonly random: () => number;
@@ -88,7 +92,7 @@ export class SimulatedAgent {
       isReady: true,
       isDraining: false,
       policy: { appliedVersion, wantedVersion: appliedVersion, problems: [] },
-      services: [],
+      services: this.#options.services?.() ?? [],
       edges: this.#options.edges?.() ?? [],
       events: [],
       eventsDropped: 0,
@@ -119,6 +123,10 @@ export class SimulatedAgent {
   #take(event: string): void {
     const data = event.split('\n').find((line) => line.startsWith('data: '));
     if (data === undefined) return;
+    if (event.startsWith('event: advice\n')) {
+      this.#options.onAdvice?.(data.slice('data: '.length));
+      return;
+    }
     this.#failures = 0;
     const push = JSON.parse(data.slice('data: '.length)) as PolicyPush;
     const { verdict, problems } = this.#options.judge?.(push) ?? { verdict: 'ACK', problems: [] };
