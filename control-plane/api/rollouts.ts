@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import { type Rollout, STAGES } from '../core/rollout.ts';
 import type { RolloutHealth } from '../core/rollout-health.ts';
+import { quantilesOf } from '../core/traffic.ts';
 import type { PolicySet, Store } from '../store/store.ts';
 import { answer } from './answers.ts';
 import { refuseForeignDocument } from './auth.ts';
@@ -95,6 +96,8 @@ function viewOf(rollout: Rollout, health: RolloutHealth | null): object {
 function healthView(health: RolloutHealth | null): object | null {
   if (health === null) return null;
   const { connected, cohort, rest } = health;
-  const brief = ({ latenciesMs: _latenciesMs, ...group }: RolloutHealth['cohort']): object => group;
+  const brief = ({ latencies, ...group }: RolloutHealth['cohort']): object => {
+    return { ...group, ...quantilesOf(Object.values(latencies)) };
+  };
   return { connected: connected.length, cohort: brief(cohort), rest: brief(rest) };
 }

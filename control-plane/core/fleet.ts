@@ -32,6 +32,7 @@ export interface Member {
 
 /** What can be read of latencies. */
 export interface TrailReading {
+  readonly total: LatencySketch;
   recent(): LatencySketch;
 }
 

@@ -1,5 +1,7 @@
 // How the agents that have a staged change do, and how the others do, as one replica sees it; and the sum over replicas. Pure.
 
+import type { EdgeReport } from '#contract/frames.ts';
+import { EMPTY_SKETCH, type LatencySketch, mergeSketches } from '#contract/latency-sketch.ts';
 import { servicesNamedBy } from '#contract/policy/layers.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { HTTPRouteSpec } from '#contract/schema/route-schema.ts';
@@ -19,8 +21,8 @@ export interface GroupHealth {
   /** To the services concerned, since the stage began, at most over the last minute. */
   readonly requests: number;
   readonly failures: number;
-  /** What an attempt takes at each agent, peak-EWMA over its endpoints, ms. */
-  readonly latenciesMs: readonly number[];
+  /** What those requests took since the stage began, by the service beside which they were made: its agents are alike. */
+  readonly latencies: Readonly<Record<string, LatencySketch>>;
 }
 
 export interface RolloutHealth {
@@ -42,6 +44,8 @@ export interface HealthQuestion {
   readonly version: number;
   /** Since the stage began. */
   readonly sinceMs: number;
+  /** Of an edge, what counts of its latencies. */
+  readonly latencyOf: (member: Member, edge: string) => LatencySketch;
   readonly now: number;
 }
 
@@ -109,7 +113,6 @@ function groupOf(entry: LedgerEntry, member: Member | null, isIn: boolean, quest
   const counts = isLive
     ? countsOf(member, concerned, Math.min(WINDOW_MS, question.sinceMs), now)
     : { requests: 0, failures: 0 };
-  const latencyMs = isLive ? latencyOf(member, concerned) : null;
   return {
     agents: entry.isConnected ? 1 : 0,
     settled: entry.isConnected && entry.verdict !== null && (wasSent || !isIn) ? 1 : 0,
@@ -124,7 +127,7 @@ function groupOf(entry: LedgerEntry, member: Member | null, isIn: boolean, quest
         : [],
     silent: isIn && wasSent && !isLive && !isStopping ? [entry.agentId] : [],
     ...counts,
-    latenciesMs: latencyMs === null ? [] : [latencyMs],
+    latencies: isLive ? latenciesOf(member, question) : {},
   };
 }
 
@@ -136,25 +139,31 @@ function countsOf(
 ): { readonly requests: number; readonly failures: number } {
   let requests = 0;
   let failures = 0;
-  for (const edge of member?.report.edges ?? []) {
-    if (edge.direction !== 'outbound' || edge.source !== member?.report.service) continue;
-    if (concerned !== null && !concerned.has(edge.destination)) continue;
-    const { counts } = member.edges.get(edgeKey(edge))?.within(windowMs, now) ?? { counts: null };
+  for (const edge of member === null ? [] : concernedEdges(member, concerned)) {
+    const { counts } = member?.edges.get(edgeKey(edge))?.within(windowMs, now) ?? { counts: null };
     requests += counts?.requests ?? 0;
     failures += (counts?.requests ?? 0) - (counts?.successes ?? 0);
   }
   return { requests, failures };
 }
 
-function latencyOf(member: Member | null, concerned: ReadonlySet<string> | null): number | null {
-  const values = (member?.report.services ?? [])
-    .filter(({ service }) => concerned === null || concerned.has(service))
-    .flatMap(({ endpoints }) => endpoints.flatMap(({ ewmaMs }) => (ewmaMs === null ? [] : [ewmaMs])));
-  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+function latenciesOf(member: Member | null, { concerned, latencyOf }: HealthQuestion): GroupHealth['latencies'] {
+  const edges = member === null ? [] : concernedEdges(member, concerned);
+  if (member === null || edges.length === 0) return {};
+  return { [member.report.service]: mergeSketches(edges.map((edge) => latencyOf(member, edgeKey(edge)))) };
+}
+
+function concernedEdges({ report }: Member, concerned: ReadonlySet<string> | null): EdgeReport[] {
+  return report.edges.filter(({ direction, source, destination }) => {
+    return direction === 'outbound' && source === report.service && (concerned === null || concerned.has(destination));
+  });
 }
 
 function sumOf(groups: readonly GroupHealth[], connected: readonly string[]): GroupHealth {
   const total = (of: (group: GroupHealth) => number): number => groups.reduce((sum, group) => sum + of(group), 0);
+  const sources = new Set(groups.flatMap(({ latencies }) => Object.keys(latencies)));
+  const latencyIn = (source: string): LatencySketch =>
+    mergeSketches(groups.map(({ latencies }) => latencies[source] ?? EMPTY_SKETCH));
   return {
     agents: total(({ agents }) => agents),
     settled: total(({ settled }) => settled),
@@ -162,6 +171,6 @@ function sumOf(groups: readonly GroupHealth[], connected: readonly string[]): Gr
     silent: groups.flatMap(({ silent }) => silent).filter((agentId) => !connected.includes(agentId)),
     requests: total(({ requests }) => requests),
     failures: total(({ failures }) => failures),
-    latenciesMs: groups.flatMap(({ latenciesMs }) => latenciesMs),
+    latencies: Object.fromEntries([...sources].map((source) => [source, latencyIn(source)])),
   };
 }

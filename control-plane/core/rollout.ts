@@ -2,6 +2,7 @@
 // that have it do worse than those that do not. What is decided here is decided from what is stored and what agents report, so
 // every replica comes to the same. Pure.
 
+import { EMPTY_SKETCH, type LatencySketch, sketchCount, sketchQuantile } from '#contract/latency-sketch.ts';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import { hashOf } from './hash.ts';
 import { withDocument, withoutDocument } from './revisions.ts';
@@ -27,10 +28,26 @@ export interface Rollout {
   readonly startedAtEpochMs: number;
   readonly stageSinceEpochMs: number;
   /** What all agents together had in the minute before, to compare with when nobody is left outside the cohort. */
-  readonly baseline: { readonly requests: number; readonly failures: number } | null;
+  readonly baseline: Baseline | null;
   /** Why it stands where it stands, a full sentence. */
   readonly reason: string;
 }
+
+/** The minute before. */
+export interface Baseline {
+  readonly requests: number;
+  readonly failures: number;
+  /** Of requests of each service, at most BASELINE_SOURCES of them; absent in records from before it. */
+  readonly latencies?: Readonly<Record<string, Quantiles>>;
+}
+
+export interface Quantiles {
+  readonly requests: number;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+}
+
+export const BASELINE_SOURCES = 100;
 
 /** Share of the fleet that has the change in each stage, percent; in the first only `firstAgents`. */
 export const STAGES = [0, 10, 50, 100] as const;
@@ -44,6 +61,9 @@ const SURE = 3;
 /** The cohort may be this many times as slow, and this much besides. */
 const SLOWER_FACTOR = 2;
 const SLOWER_BY_MS = 10;
+/** The slowest twentieth of fewer requests is chance. */
+const MIN_TAIL_REQUESTS = 100;
+const SLOWER_TAIL_BY_MS = 25;
 /** Three reports of every agent. */
 export const SLOW_FOR_MS = 6_000;
 
@@ -95,7 +115,7 @@ const WAIT: Step = { kind: 'wait' };
  */
 export function decideStep(rollout: Rollout, health: RolloutHealth, epochMs: number, slowForMs: number): Step {
   if (!isActive(rollout)) return WAIT;
-  const slowness = slowForMs >= SLOW_FOR_MS ? slownessOf(health) : null;
+  const slowness = slowForMs >= SLOW_FOR_MS ? slownessOf(rollout, health) : null;
   const fault = faultOf(rollout, health) ?? slowness;
   if (fault !== null) return { kind: 'halt', reason: fault };
   if (rollout.state === 'paused') return WAIT;
@@ -127,13 +147,42 @@ function faultOf(rollout: Rollout, { cohort, rest }: RolloutHealth): string | nu
   return null;
 }
 
-/** A sentence while attempts take much longer in the cohort; a peak passes by itself, so it counts only when it lasts. */
-export function slownessOf({ cohort, rest }: RolloutHealth): string | null {
-  const ours = median(cohort.latenciesMs);
-  const theirs = median(rest.latenciesMs);
-  if (ours === null || theirs === null || Math.min(cohort.requests, rest.requests) < MIN_REQUESTS) return null;
-  if (ours <= theirs * SLOWER_FACTOR + SLOWER_BY_MS) return null;
-  return `Attempts take ${ours.toFixed(1)} ms where it is in force, ${theirs.toFixed(1)} ms elsewhere.`;
+/**
+ * A sentence while requests take much longer in the cohort than at other agents of the same service or, without those, than in the
+ * minute before. A peak passes by itself, so it counts only when it lasts.
+ */
+export function slownessOf({ baseline }: Rollout, { cohort, rest }: RolloutHealth): string | null {
+  for (const [source, sketch] of Object.entries(cohort.latencies)) {
+    const ours = quantilesOf(sketch);
+    const elsewhere = quantilesOf(rest.latencies[source] ?? EMPTY_SKETCH);
+    const before = baseline?.latencies?.[source] ?? null;
+    const isComparable = elsewhere !== null && elsewhere.requests >= MIN_REQUESTS;
+    const theirs = isComparable ? elsewhere : before;
+    if (ours === null || theirs === null || Math.min(ours.requests, theirs.requests) < MIN_REQUESTS) continue;
+    const where = isComparable ? 'elsewhere' : 'in the minute before';
+    const compared = (share: string, our: number, their: number): string =>
+      `${share} of the requests of ${source} takes more than ${our.toFixed(1)} ms where it is in force, ${their.toFixed(1)} ms ${where}.`;
+    if (ours.p50Ms > theirs.p50Ms * SLOWER_FACTOR + SLOWER_BY_MS) return compared('Half', ours.p50Ms, theirs.p50Ms);
+    if (Math.min(ours.requests, theirs.requests) < MIN_TAIL_REQUESTS) continue;
+    if (ours.p95Ms > theirs.p95Ms * SLOWER_FACTOR + SLOWER_TAIL_BY_MS) {
+      return compared('A twentieth', ours.p95Ms, theirs.p95Ms);
+    }
+  }
+  return null;
+}
+
+/** Of everything that all agents report now, to compare with later. */
+export function baselineOf({ requests, failures, latencies }: RolloutHealth['rest']): Baseline {
+  const known = Object.entries(latencies).flatMap(([source, sketch]): [string, Quantiles][] => {
+    const quantiles = quantilesOf(sketch);
+    return quantiles === null ? [] : [[source, quantiles]];
+  });
+  return { requests, failures, latencies: Object.fromEntries(known.slice(0, BASELINE_SOURCES)) };
+}
+
+function quantilesOf(sketch: LatencySketch): Quantiles | null {
+  const [p50Ms, p95Ms] = [sketchQuantile(sketch, 0.5), sketchQuantile(sketch, 0.95)];
+  return p50Ms === null || p95Ms === null ? null : { requests: sketchCount(sketch), p50Ms, p95Ms };
 }
 
 interface Ratio {
@@ -153,11 +202,6 @@ export function isWorse(a: Ratio, b: Ratio): boolean {
 
 function percent(part: number, whole: number): string {
   return `${whole === 0 ? 0 : ((100 * part) / whole).toFixed(1)} %`;
-}
-
-function median(values: readonly number[]): number | null {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? null;
 }
 
 /** The record after a step that goes on; `halt` and `abort` also put the stable document back and are not here. */

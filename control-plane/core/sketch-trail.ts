@@ -32,6 +32,11 @@ export class SketchTrail {
     this.#last = sketch;
   }
 
+  /** Everything since the start of the counting side. */
+  get total(): LatencySketch {
+    return this.#last;
+  }
+
   recent(): LatencySketch {
     return subtractSketch(this.#last, this.#older);
   }

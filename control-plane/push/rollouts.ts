@@ -2,12 +2,19 @@
 // the next step or takes the change back. What an operator asks for goes the same way through the store, so it holds everywhere.
 
 import { randomUUID } from 'node:crypto';
+import { EMPTY_SKETCH, type LatencySketch, subtractSketch } from '#contract/latency-sketch.ts';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Fleet } from '../core/fleet.ts';
+import type { Fleet, Member } from '../core/fleet.ts';
 import type { Ledger } from '../core/ledger.ts';
-import { afterStep, decideStep, isActive, isInCohort, type Rollout, slownessOf } from '../core/rollout.ts';
-import { healthOf, mergeHealth, type RolloutHealth, servicesConcerned } from '../core/rollout-health.ts';
+import { afterStep, baselineOf, decideStep, isActive, isInCohort, type Rollout, slownessOf } from '../core/rollout.ts';
+import {
+  type HealthQuestion,
+  healthOf,
+  mergeHealth,
+  type RolloutHealth,
+  servicesConcerned,
+} from '../core/rollout-health.ts';
 import type { Board } from '../store/board.ts';
 import type { Leadership } from '../store/leader.ts';
 import { type PolicySet, policyIdOf, type Store, StoreError } from '../store/store.ts';
@@ -44,6 +51,11 @@ export class Rollouts {
   /** What the last look failed with, or null. */
   #fault: string | null = null;
   #health: { readonly id: string; readonly health: RolloutHealth } | null = null;
+  /** Latencies by agent and edge, as they were when the stage began. */
+  #bases: { readonly stage: string; readonly sketches: Map<string, LatencySketch> } = {
+    stage: '',
+    sketches: new Map(),
+  };
   /** Since when the cohort has been slow, monotonic ms; null: it is not. */
   #slowSince: number | null = null;
 
@@ -82,7 +94,10 @@ export class Rollouts {
   begin(set: PolicySet, id: PolicyId, document: PolicyDocument | null, author: string, soakMs: number): Rollout {
     const epochMs = this.#options.clock.epochMs();
     const stableDocument = set.policies.find((one) => policyIdOf(one.document) === id)?.document ?? null;
-    const { rest } = this.#ownHealth([document, stableDocument], () => false, set.version, Number.POSITIVE_INFINITY);
+    const recent = (member: Member, edge: string): LatencySketch =>
+      member.latencies.get(edge)?.recent() ?? EMPTY_SKETCH;
+    const everybody = { isInCohort: () => false, version: set.version, sinceMs: Number.POSITIVE_INFINITY };
+    const { rest } = this.#ownHealth([document, stableDocument], { ...everybody, latencyOf: recent });
     return {
       id: randomUUID(),
       policy: id,
@@ -95,7 +110,7 @@ export class Rollouts {
       soakMs,
       startedAtEpochMs: epochMs,
       stageSinceEpochMs: epochMs,
-      baseline: { requests: rest.requests, failures: rest.failures },
+      baseline: baselineOf(rest),
       reason: 'It begins.',
     };
   }
@@ -133,15 +148,19 @@ export class Rollouts {
     }
     const current = set.policies.find((one) => policyIdOf(one.document) === rollout.policy)?.document ?? null;
     const sinceMs = clock.epochMs() - rollout.stageSinceEpochMs;
-    const isIn = (agentId: string): boolean => isInCohort(rollout, agentId);
-    const own = this.#ownHealth([current, rollout.stableDocument], isIn, rollout.version, sinceMs);
+    const own = this.#ownHealth([current, rollout.stableDocument], {
+      isInCohort: (agentId) => isInCohort(rollout, agentId),
+      version: rollout.version,
+      sinceMs,
+      latencyOf: this.#latencySince(`${rollout.id} ${rollout.stageSinceEpochMs}`),
+    });
     const [notes] = await Promise.all([
       board.others(BOARD, NOTE_AGE_MS),
       board.post(BOARD, { id: rollout.id, health: own }),
     ]);
     const health = mergeHealth([own, ...healthsIn(notes, rollout.id)]);
     this.#health = { id: rollout.id, health };
-    if (slownessOf(health) === null) this.#slowSince = null;
+    if (slownessOf(rollout, health) === null) this.#slowSince = null;
     else this.#slowSince ??= clock.now();
     if (leadership.isLeader()) await this.#step(rollout, health);
   }
@@ -204,15 +223,25 @@ export class Rollouts {
     this.#options.tell(`rollout_${state}`, `The rollout of ${policy} is ${state}: ${reason}`);
   }
 
+  /** What the latencies of an edge gained since this replica first looked in this stage. */
+  #latencySince(stage: string): HealthQuestion['latencyOf'] {
+    if (this.#bases.stage !== stage) this.#bases = { stage, sketches: new Map() };
+    const { sketches } = this.#bases;
+    return ({ agentId, latencies }, edge) => {
+      const total = latencies.get(edge)?.total ?? EMPTY_SKETCH;
+      const key = `${agentId}\n${edge}`;
+      const base = sketches.get(key) ?? total;
+      sketches.set(key, base);
+      return subtractSketch(total, base);
+    };
+  }
+
   #ownHealth(
     documents: readonly (PolicyDocument | null)[],
-    isIn: (agentId: string) => boolean,
-    version: number,
-    sinceMs: number,
+    question: Pick<HealthQuestion, 'isInCohort' | 'version' | 'sinceMs' | 'latencyOf'>,
   ): RolloutHealth {
     const { ledger, fleet, clock } = this.#options;
-    const concerned = servicesConcerned(documents);
-    return healthOf({ ledger, fleet, concerned, isInCohort: isIn, version, sinceMs, now: clock.now() });
+    return healthOf({ ...question, ledger, fleet, concerned: servicesConcerned(documents), now: clock.now() });
   }
 }
 

@@ -1,9 +1,12 @@
 // Decisions of a staged change: who is in, when it goes on, when it goes back. Vectors by hand.
 
 import t from 'tap';
+import { type LatencySketch, mergeSketches, SketchRecorder } from '#contract/latency-sketch.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import {
   afterStep,
+  type Baseline,
+  baselineOf,
   chooseFirst,
   decideStep,
   isInCohort,
@@ -53,7 +56,7 @@ const GROUP: GroupHealth = {
   silent: [],
   requests: 0,
   failures: 0,
-  latenciesMs: [],
+  latencies: {},
 };
 const health = (cohort: Partial<GroupHealth>, rest: Partial<GroupHealth> = {}): RolloutHealth => ({
   connected: ['orders-1', 'orders-2'],
@@ -135,15 +138,39 @@ t.test('it goes back for a refusal, for silence, for failures and for lasting sl
     'with nobody left outside the time before is compared with',
   );
   t.match(step({}, health({ requests: 100, failures: 10 }, { requests: 3 })), { kind: 'halt', reason: /allowed\.$/ });
-  const slow = health({ requests: 50, latenciesMs: [55] }, { requests: 50, latenciesMs: [20, 22, 24] });
+  const took = (ms: number, requests: number, source = 'orders') => ({ [source]: sketchOfMs(ms, requests) });
+  const slow = health({ latencies: took(55, 50) }, { latencies: took(22, 50) });
   t.same(step({}, slow, 0, SLOW_FOR_MS - 1), { kind: 'wait' }, 'a peak passes');
   t.match(step({}, slow, 0, SLOW_FOR_MS), {
     kind: 'halt',
-    reason: /55\.0 ms where it is in force, 22\.0 ms elsewhere/,
+    reason:
+      /^Half of the requests of orders takes more than 5[45]\.\d ms where it is in force, 2[12]\.\d ms elsewhere\.$/,
   });
-  const hardly = health({ requests: 50, latenciesMs: [54] }, slow.rest);
-  t.same(step({}, hardly, 0, SLOW_FOR_MS), { kind: 'wait' });
+  const is = (
+    cohort: Record<string, LatencySketch>,
+    rest: Record<string, LatencySketch>,
+    baseline: Baseline | null = null,
+  ) => step({ baseline }, health({ latencies: cohort }, { latencies: rest }), 0, SLOW_FOR_MS).kind;
+  t.equal(is(took(53, 50), took(22, 50)), 'wait', 'hardly slower');
+  t.equal(is(took(55, MIN_REQUESTS - 1), took(22, 50)), 'wait', 'too few to tell');
+  t.equal(is(took(500, 50), took(5, 50, 'reports')), 'wait', 'other services may be quick by nature');
+  const tail = (count: number) => {
+    return { orders: mergeSketches([sketchOfMs(5, (count * 9) / 10), sketchOfMs(300, count / 10)]) };
+  };
+  t.equal(is(tail(100), took(5, 100)), 'halt', 'a tenth takes much longer');
+  t.equal(is(tail(90), took(5, 100)), 'wait');
+  t.equal(is(tail(100), tail(100)), 'wait', 'everywhere');
+  const before = baselineOf({ ...GROUP, requests: 100, latencies: took(5, 100) });
+  t.equal(is(took(300, 100), {}, before), 'halt', 'with nobody left outside the time before is compared with');
+  t.equal(is(took(8, 100), {}, before), 'wait');
+  t.equal(is(took(300, 100), {}, { requests: 100, failures: 0 }), 'wait', 'a record from before latencies');
 });
+
+function sketchOfMs(ms: number, count: number): LatencySketch {
+  const recorder = new SketchRecorder();
+  for (let nth = 0; nth < count; nth++) recorder.record(ms);
+  return recorder.sketch();
+}
 
 t.test('a rise must be sure and noticeable', async (t) => {
   t.equal(isWorse({ requests: 20, failures: 20 }, { requests: 20, failures: 0 }), true);
