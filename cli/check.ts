@@ -10,7 +10,7 @@ import { checkControlPlane } from './check/control-plane.ts';
 import { type Finding, renderFindings, sectionOf } from './check/finding.ts';
 import { checkHost, type HostFacts, readHost } from './check/host.ts';
 import { type OutputFormat, outputOption, printResult } from './output.ts';
-import { EXIT, readNamedFile, type Terminal } from './terminal.ts';
+import { EXIT, type Terminal } from './terminal.ts';
 
 const DEFAULT_CONSUL_URL = 'http://127.0.0.1:8500';
 
@@ -39,13 +39,22 @@ export async function check(options: CheckOptions, host: HostFacts, epochMs: num
   const agent = await (options.agent === undefined ? checkAgent(options.admin, null) : checkAgent(relay, token));
   const consulUrl = options.consul ?? config?.consul?.url.toString() ?? DEFAULT_CONSUL_URL;
   const upstreams = config?.upstreams.flatMap((one) => (one.endpoints === null ? [one.service] : [])) ?? [];
-  const consul = await checkConsul({ url: consulUrl, token: consulToken(config), upstreams });
+  const consulToken = readConsulToken(config);
+  const own = config?.service.register === 'none' ? null : (config?.service.name ?? null);
+  const consul = await checkConsul({
+    url: consulUrl,
+    token: consulToken.token,
+    upstreams,
+    own: agent.isRunning ? own : null,
+  });
   const { services } = consul;
+  const calls = config === null ? null : { caller: config.service.name, services: upstreams };
   return [
     ...(await checkHost(host, config, agent.isRunning)),
     ...findings,
+    ...consulToken.findings,
     ...consul.findings,
-    ...(await checkControlPlane({ url: options.controlPlane, token, epochMs, services })),
+    ...(await checkControlPlane({ url: options.controlPlane, token, epochMs, services, calls })),
     ...agent.findings,
   ];
 }
@@ -53,18 +62,27 @@ export async function check(options: CheckOptions, host: HostFacts, epochMs: num
 function readConfig(file: string | undefined): { config: AgentConfig | null; findings: readonly Finding[] } {
   if (file === undefined) return { config: null, findings: [] };
   const { findings, say } = sectionOf('configuration');
-  readNamedFile(file);
+  const unreadable = whyUnreadable(file);
+  if (unreadable !== null) {
+    say(
+      'failure',
+      'configuration_unreadable',
+      `${file} cannot be read: ${unreadable}`,
+      `ls -l '${file}'   (or --config FILE)`,
+    );
+    return { config: null, findings };
+  }
   const parsed = loadAgentConfig({ file, env: process.env, readFile: (path) => readFileSync(path, 'utf8') });
   if (parsed.ok) {
     say('ok', 'configuration', `${file} is valid`);
     return { config: parsed.value, findings };
   }
-  for (const { path, message, line, column } of parsed.problems) {
+  for (const { path, message, hint, line, column } of parsed.problems) {
     const place = line === undefined ? file : `${file}:${line}:${column}`;
     say(
       'failure',
       'configuration',
-      `${place} ${path} ${message}`,
+      `${place} ${path} ${message}${hint === undefined ? '' : `; ${hint}`}`,
       `edit ${place}   (outrigger schema agent lists every key)`,
     );
   }
@@ -72,7 +90,24 @@ function readConfig(file: string | undefined): { config: AgentConfig | null; fin
 }
 
 /** As the agent reads it: said in the configuration, or in the file that it names. */
-function consulToken(config: AgentConfig | null): string | null {
+function readConsulToken(config: AgentConfig | null): { token: string | null; findings: readonly Finding[] } {
+  const { findings, say } = sectionOf('consul');
   const { token = null, tokenFile = null } = config?.consul ?? {};
-  return tokenFile === null ? token : readNamedFile(tokenFile).trim();
+  if (tokenFile === null) return { token, findings };
+  const unreadable = whyUnreadable(tokenFile);
+  if (unreadable === null) return { token: readFileSync(tokenFile, 'utf8').trim(), findings };
+  const text = `consul.tokenFile ${tokenFile} cannot be read: ${unreadable}`;
+  say('failure', 'consul_token_file', text, `ls -l '${tokenFile}'   (then chown it to the agent's user)`);
+  return { token: null, findings };
+}
+
+/** Null: it can be read. */
+function whyUnreadable(file: string): string | null {
+  try {
+    readFileSync(file);
+    return null;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException; // fs throws nothing else
+    return code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : String(code);
+  }
 }

@@ -9,6 +9,8 @@ export interface ConsulQuestion {
   readonly token: string | null;
   /** Services that the agent calls. */
   readonly upstreams: readonly string[];
+  /** The service that a running agent should have registered; null when there is none. */
+  readonly own: string | null;
 }
 
 export interface ConsulAnswer {
@@ -17,7 +19,7 @@ export interface ConsulAnswer {
   readonly services: readonly string[] | null;
 }
 
-export async function checkConsul({ url, token, upstreams }: ConsulQuestion): Promise<ConsulAnswer> {
+export async function checkConsul({ url, token, upstreams, own }: ConsulQuestion): Promise<ConsulAnswer> {
   const { findings, say } = sectionOf('consul');
   const headers: Record<string, string> = token === null ? {} : { 'x-consul-token': token };
   const ask = (path: string): Promise<Probe> => probe(`${url.replace(/\/$/, '')}${path}`, headers);
@@ -42,15 +44,12 @@ export async function checkConsul({ url, token, upstreams }: ConsulQuestion): Pr
     }
     return { findings, services: null };
   }
-  if (leader.status === 403) {
-    say(
-      'failure',
-      'consul_token',
-      'Consul refuses the token',
-      'consul acl token read -self   (then set consul.tokenFile)',
-    );
+  const refuseToken = ({ body }: Extract<Probe, { kind: 'answer' }>): ConsulAnswer => {
+    const text = `Consul refuses the token: ${String(body).slice(0, 80).trim()}`;
+    say('failure', 'consul_token', text, 'consul acl token read -self   (then set consul.tokenFile)');
     return { findings, services: null };
-  }
+  };
+  if (leader.status === 403) return refuseToken(leader);
   if (leader.status !== 200 || typeof leader.body !== 'string' || leader.body === '') {
     say(
       'failure',
@@ -62,6 +61,7 @@ export async function checkConsul({ url, token, upstreams }: ConsulQuestion): Pr
   }
   say('ok', 'consul_leader', `${url} answers, leader ${leader.body}`);
   const catalog = await ask('/v1/catalog/services');
+  if (catalog.kind === 'answer' && catalog.status === 403) return refuseToken(catalog);
   if (
     catalog.kind !== 'answer' ||
     catalog.status !== 200 ||
@@ -86,6 +86,15 @@ export async function checkConsul({ url, token, upstreams }: ConsulQuestion): Pr
     return { findings, services };
   }
   say('ok', 'consul_catalog', `${services.length} services in the catalogue`);
+  if (own !== null && !services.includes(own)) {
+    const text = `${own} runs here and is not registered: nobody finds it`;
+    say(
+      'failure',
+      'consul_not_registered',
+      text,
+      `outrigger config dump config   (service.register; may its Consul token write ${own}?)`,
+    );
+  }
   for (const name of upstreams) {
     if (services.includes(name)) continue;
     const text = `${name} is called by this agent and is not registered`;

@@ -1,5 +1,6 @@
 // The control plane and, through it, the whole fleet: in step, of one version, with a sidecar for every service.
 
+import { isIP } from 'node:net';
 import { connect } from 'node:tls';
 import type { AgentView } from '../../control-plane/core/agent-view.ts';
 import { type Finding, type Say, sectionOf } from './finding.ts';
@@ -17,13 +18,22 @@ export interface ControlPlaneQuestion {
   readonly epochMs: number;
   /** From Consul; null when it could not be asked. */
   readonly services: readonly string[] | null;
+  /** Whom the checked agent calls; null without a configuration. */
+  readonly calls: { readonly caller: string; readonly services: readonly string[] } | null;
 }
 
-export async function checkControlPlane({ url, token, epochMs, services }: ControlPlaneQuestion): Promise<Finding[]> {
+export async function checkControlPlane(question: ControlPlaneQuestion): Promise<Finding[]> {
+  const { url, token, epochMs, services, calls } = question;
   const { findings, say } = sectionOf('control plane');
   const base = url.replace(/\/$/, '');
   if (base.startsWith('https:')) await checkCertificate(new URL(base), epochMs, say);
-  const answer = await probe(`${base}/v1/agents`, token === null ? {} : { authorization: `Bearer ${token}` });
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+  const answer = await probe(`${base}/v1/agents`, headers);
+  if (answer.kind === 'silence' && answer.why === 'certificate') {
+    const text = `the certificate of ${url} is not trusted here: ${answer.text}`;
+    say('failure', 'certificate_untrusted', text, 'export NODE_EXTRA_CA_CERTS=ca.pem   (agents: controlPlane.caFile)');
+    return findings;
+  }
   if (answer.kind === 'silence') {
     const text = `${url} does not answer (${answer.text}); agents keep the policies they have`;
     say(
@@ -38,7 +48,7 @@ export async function checkControlPlane({ url, token, epochMs, services }: Contr
     say(
       'failure',
       'control_plane_token',
-      `${url} wants a token of a viewer`,
+      `${url} wants a token of a viewer${detailOf(answer.body)}`,
       'export OUTRIGGER_TOKEN=…   (docs/api.md, Tokens)',
     );
     return findings;
@@ -62,6 +72,9 @@ export async function checkControlPlane({ url, token, epochMs, services }: Contr
   } else if (!Number.isNaN(skewMs)) say('ok', 'clock_skew', 'the clocks agree');
   judgeAgents(agents, say);
   judgeSidecars(agents, services, say);
+  for (const name of calls?.services ?? []) {
+    await judgePermission(`${base}/v1/effective`, headers, calls?.caller ?? '', name, say);
+  }
   return findings;
 }
 
@@ -125,6 +138,35 @@ function judgeAgent({ id, isConnected, state, policy, discovery, isReady, isDrai
   }
 }
 
+async function judgePermission(
+  base: string,
+  headers: Readonly<Record<string, string>>,
+  caller: string,
+  service: string,
+  say: Say,
+): Promise<void> {
+  const answer = await probe(`${base}/${caller}/${service}`, headers);
+  if (answer.kind !== 'answer' || answer.status !== 200) return; // who may not see policies is told nothing about them
+  const { permission } = (answer.body ?? {}) as {
+    permission?: { kind?: unknown; from?: { kind?: unknown; name?: unknown } };
+  }; // checked next
+  if (permission?.kind !== 'deny') return;
+  const document = `${String(permission.from?.kind)}/${String(permission.from?.name)}`;
+  const text = `${document} denies ${caller} every call to ${service}`;
+  say(
+    'failure',
+    'upstream_denied',
+    text,
+    `outrigger policy get ${document}   (add ${caller} to spec.sources, then: outrigger policy apply -f FILE)`,
+  );
+}
+
+/** What a problem of the API says beyond its status. */
+function detailOf(body: unknown): string {
+  const { detail } = (body ?? {}) as { detail?: unknown }; // RFC 9457; checked next
+  return typeof detail === 'string' ? `: ${detail}` : '';
+}
+
 /** Consul itself has no sidecar, and neither have the sidecars of Connect. */
 function judgeSidecars(agents: readonly AgentView[], services: readonly string[] | null, say: Say): void {
   const covered = new Set(agents.map(({ service }) => service));
@@ -143,7 +185,7 @@ function checkCertificate({ hostname, port }: URL, epochMs: number, say: Say): P
     const socket = connect({
       host: hostname,
       port: Number(port || 443),
-      servername: hostname,
+      ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
       rejectUnauthorized: false,
     });
     socket.setTimeout(TLS_TIMEOUT_MS, () => socket.destroy());

@@ -1,6 +1,6 @@
 // This machine: is there room, are there descriptors, may the agent write its state, are its ports free?
 
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import type { AgentConfig } from '../../agent/config.ts';
@@ -31,8 +31,9 @@ export function readHost(): HostFacts {
     },
     canWrite(folder) {
       try {
-        accessSync(existing(folder), constants.W_OK);
-        return true;
+        const place = existing(folder);
+        accessSync(place, constants.W_OK | constants.X_OK);
+        return statSync(place).isDirectory();
       } catch {
         return false; // the answer to the question
       }
@@ -68,7 +69,7 @@ export async function checkHost(
   const folder = config?.stateDir ?? '.';
   if (!host.canWrite(folder)) {
     const text = `the state folder ${folder} cannot be written: a restart without Consul would know nothing`;
-    say('failure', 'state_dir', text, `chown -R "$(id -u)" '${folder}'`);
+    say('failure', 'state_dir', text, `mkdir -p '${folder}' && chown -R "$(id -u)" '${folder}'`);
   }
   const free = host.freeBytesAt(folder);
   if (free !== null) {

@@ -33,6 +33,8 @@ export interface RealConsul {
 export interface ConsulOptions {
   /** Contents of further configuration files, merged by Consul over the basic one. */
   readonly configFiles?: readonly Readonly<Record<string, unknown>>[];
+  /** To wait for the leader with, where ACLs deny. */
+  readonly token?: string;
 }
 
 /** Path of a Consul binary: OUTRIGGER_TEST_CONSUL, then what scripts/install-consul.sh unpacks, then PATH; null when there is none. */
@@ -92,7 +94,7 @@ export async function startConsul(t: Test, options: ConsulOptions = {}): Promise
     };
     child.stdout.on('data', record);
     child.stderr.on('data', record);
-    await waitForLeader(url, child, () => running.log);
+    await waitForLeader(url, options.token ?? null, child, () => running.log);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
     const child = running.child;
@@ -154,20 +156,22 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function waitForLeader(url: string, child: ChildProcess, log: () => string): Promise<void> {
+async function waitForLeader(url: string, token: string | null, child: ChildProcess, log: () => string): Promise<void> {
   const deadline = performance.now() + LEADER_DEADLINE_MS;
   while (performance.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`consul ended with code ${child.exitCode}: ${log()}`);
-    if (await leads(url)) return;
+    if (await leads(url, token)) return;
     await sleep(50);
   }
   throw new Error(`consul has no leader after ${LEADER_DEADLINE_MS} ms: ${log()}`);
 }
 
 /** A leader that already serves its own node with a passing serfHealth: earlier answers would still change by themselves. */
-async function leads(url: string): Promise<boolean> {
+async function leads(url: string, token: string | null): Promise<boolean> {
   try {
-    const answer = await fetch(`${url}/v1/health/state/passing`, { signal: AbortSignal.timeout(1000) });
+    // No connection stays behind: tests count them.
+    const headers = { connection: 'close', ...(token === null ? {} : { 'x-consul-token': token }) };
+    const answer = await fetch(`${url}/v1/health/state/passing`, { headers, signal: AbortSignal.timeout(1000) });
     if (!answer.ok || answer.headers.get('x-consul-knownleader') !== 'true') return false;
     return ((await answer.json()) as readonly unknown[]).length > 0;
   } catch {

@@ -8,8 +8,7 @@ import { createAgent } from '../../agent/agent.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
 import { loadLocalPolicies } from '../../agent/sync/local-policies.ts';
 import { openLog } from '../../agent/telemetry/log.ts';
-import { runCommandLine } from '../../cli/program.ts';
-import type { Terminal } from '../../cli/terminal.ts';
+import { type CommandResult, runCommand } from './command-line.ts';
 import { freePorts, temporaryFolder, until } from './processes.ts';
 import { exchangeRaw } from './raw-client.ts';
 import { startScriptedConsul } from './scripted-consul.ts';
@@ -30,7 +29,7 @@ export interface WhyMesh {
   /** Sends one request by its Host and returns the whole answer. */
   ask(requestId: string, service: string, request?: AskedRequest): Promise<string>;
   /** Runs a command line in this process. */
-  run(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }>;
+  run(...args: readonly string[]): Promise<CommandResult>;
   /** `FILE:LINE` of the line that has the remark `# @mark`. */
   at(mark: string): string;
 }
@@ -103,32 +102,13 @@ export async function startWhyMesh(
       if (body !== '') fields.push(`Content-Length: ${body.length}`);
       return exchangeRaw(t, outbound, `${method} ${target} HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n${body}`);
     },
-    run: runInProcess,
+    run: (...args) => runCommand(args),
     at: (mark) => {
       const found = lines.flatMap((line, index) => (new RegExp(`# @${mark}$`).test(line) ? [index + 1] : []));
       if (found.length !== 1) throw new Error(`${found.length} lines have the remark @${mark}`);
       return `${policyFile}:${found[0]}`;
     },
   };
-}
-
-async function runInProcess(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: '', err: '' };
-  const terminal: Terminal = {
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    isInteractive: false,
-    hasColours: false,
-    columns: 0,
-    env: {},
-    epochMs: () => Date.now(),
-    exitCode: 0,
-  };
-  return { code: await runCommandLine([...args], terminal), ...said };
 }
 
 function entry(
