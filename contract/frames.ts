@@ -133,6 +133,8 @@ export interface EdgeReport {
   readonly successes: number;
   /** The requests that were no successes, by kind; agents from before it do not say. */
   readonly failures?: FailureCounts;
+  /** The successes that took longer than the promise of the service allows (`slo.latencyThreshold`); agents from before it do not say. */
+  readonly slow?: number;
   readonly retries: number;
   readonly inFlight: number;
   /** From the request head to the end of the response, one value a request; agents from before it do not say. */

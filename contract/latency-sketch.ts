@@ -116,6 +116,17 @@ export function sketchCount(sketch: LatencySketch): number {
   return count;
 }
 
+/** Values above `ms`; those in its own bucket count as above when the middle of the bucket is. */
+export function sketchCountAbove(sketch: LatencySketch, ms: number): number {
+  let bucket = 0;
+  let count = 0;
+  for (let at = 0; at < sketch.length; at += 2) {
+    bucket += sketch[at] ?? 0;
+    if ((bucketLowerMicros(bucket) + bucketWidthMicros(bucket) / 2) / 1000 > ms) count += sketch[at + 1] ?? 0;
+  }
+  return count;
+}
+
 /** Nearest-rank quantile in ms: the middle of its bucket; null without values. @param quantile in (0, 1] */
 export function sketchQuantile(sketch: LatencySketch, quantile: number): number | null {
   const rank = Math.max(1, Math.ceil(quantile * sketchCount(sketch)));

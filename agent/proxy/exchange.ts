@@ -354,7 +354,8 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
     this.#isOver = true;
     const durationMs = now - this.#startedAt;
     const isOwnFault = result !== 'ok' && isOwnEnd(this.scope, this.#call, result, this.#startedAt, now);
-    endEdge(this.scope, this.#edge, result, status, durationMs, isOwnFault);
+    const slowAboveMs = this.#destination?.policy.slo.latencyThresholdMs ?? 0;
+    endEdge(this.scope, this.#edge, result, status, durationMs, isOwnFault, slowAboveMs);
     if (this.scope.accessLog.wants(result, status))
       logExchange(this, this.#service, this.#call, this.#relay, { result, status, durationMs });
     this.#leave(result, status, now);

@@ -77,8 +77,9 @@ export function endEdge(
   status: number,
   durationMs: number,
   isOwnFault: boolean,
+  slowAboveMs: number,
 ): void {
-  (edge ?? beginEdge(scope, '')).end(result, status, durationMs, isOwnFault);
+  (edge ?? beginEdge(scope, '')).end(result, status, durationMs, isOwnFault, slowAboveMs);
 }
 
 /** Whether nobody but this agent is to blame: its last attempt failed by its own fault, or it slept through the caller's patience. */
@@ -125,7 +126,7 @@ export function logExchange(
 /** A request, or a connection, that was turned away before anything of it was known. */
 export function recordRefusal(scope: ProxyScope, reason: Reason): void {
   const status = REASON_STATUS[reason] ?? 0;
-  endEdge(scope, null, reason, status, 0, false);
+  endEdge(scope, null, reason, status, 0, false, 0);
   if (!scope.accessLog.wants(reason, status)) return;
   logEnd(scope, {
     destination: '',

@@ -38,6 +38,7 @@ export class EdgeCounters implements Edge {
   readonly #failures = new Float64Array(FAILURE_KINDS.length);
   readonly #retries = new Map<string, number>();
   #retried = 0;
+  #slow = 0;
   #inFlight = 0;
   #exhausted = 0;
   readonly #budget: SeriesBudget;
@@ -73,14 +74,17 @@ export class EdgeCounters implements Edge {
     this.#inFlight++;
   }
 
-  end(result: RequestResult, status: number, durationMs: number, isOwnFault = false): void {
+  end(result: RequestResult, status: number, durationMs: number, isOwnFault = false, slowAboveMs = 0): void {
     this.#inFlight--;
     const codeClass = status >= 100 && status < 600 ? (status / 100) | 0 : 0;
     const index = (RESULT_INDEX.get(result) ?? 0) * CODE_CLASSES.length + codeClass;
     this.#count(this.#requests, index, OTHER_REQUESTS);
     this.latency.record(durationMs);
     const failure = failureKindOf(result, status, isOwnFault);
-    if (failure === null) return;
+    if (failure === null) {
+      if (slowAboveMs > 0 && durationMs > slowAboveMs && status !== 101) this.#slow++;
+      return;
+    }
     const kind = FAILURE_INDEX.get(failure) ?? 0;
     this.#failures[kind] = (this.#failures[kind] ?? 0) + 1;
   }
@@ -162,6 +166,7 @@ export class EdgeCounters implements Edge {
       requests: this.latency.count,
       successes: this.latency.count - failed,
       failures,
+      slow: this.#slow,
       retries: this.#retried,
       inFlight: this.#inFlight,
       latency: this.latency.sketch(),

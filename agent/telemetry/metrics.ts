@@ -29,8 +29,9 @@ export interface Edge {
    *
    * @param status  what went downstream, 0 for nothing
    * @param isOwnFault  it failed because of this agent itself
+   * @param slowAboveMs  from which on a success counts as slow; 0 = never
    */
-  end(result: RequestResult, status: number, durationMs: number, isOwnFault?: boolean): void;
+  end(result: RequestResult, status: number, durationMs: number, isOwnFault?: boolean, slowAboveMs?: number): void;
   attempt(kind: OutcomeKind): void;
   retry(reason: string): void;
   budgetExhausted(): void;

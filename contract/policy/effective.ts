@@ -80,7 +80,11 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
     outlierDetection: explainOutlier(last),
     healthCheck: explainHealthCheck(last),
     exposeEndpoint: last((s) => s.exposeEndpoint),
-    slo: { target: last((s) => s.slo?.target), window: last((s) => s.slo?.window) },
+    slo: {
+      target: last((s) => s.slo?.target),
+      window: last((s) => s.slo?.window),
+      latencyThreshold: last((s) => s.slo?.latencyThreshold),
+    },
   };
   return withinBounds(explained);
 }
@@ -122,6 +126,7 @@ export function toEffective({
   outlierDetection: outlier,
   healthCheck,
   exposeEndpoint,
+  slo,
 }: ExplainedPolicy): EffectivePolicy {
   return deepFreeze({
     loadBalancer: toBalancer(loadBalancer),
@@ -154,6 +159,7 @@ export function toEffective({
     outlierDetection: toOutlier(outlier),
     healthCheck: toHealthCheck(healthCheck),
     exposeEndpoint: exposeEndpoint.value,
+    slo: { latencyThresholdMs: milliseconds(slo.latencyThreshold) },
   });
 }
 

@@ -62,6 +62,11 @@ export interface EffectivePolicy {
   readonly healthCheck: HealthCheckPolicy;
   /** Tell the caller which endpoint answered and after how many attempts (x-outrigger-endpoint, x-outrigger-attempts). */
   readonly exposeEndpoint: boolean;
+  /** What agents need of the service's promise; the rest is the control plane's (slo.ts). */
+  readonly slo: {
+    /** A success that took longer counts as slow; 0 = none does. */
+    readonly latencyThresholdMs: number;
+  };
 }
 
 /** The endpoints of a service for which `filter` holds, an expression that policy/filter.ts reads. */

@@ -22,6 +22,12 @@ export const Slo = Type.Object(
       larger: 'a bad day is remembered longer',
       elsewhere: 'OpenSLO timeWindow',
     }),
+    latencyThreshold: duration('0s', '0s', '1h', {
+      means:
+        'A request that succeeds but takes longer, from its head to the end of the answer, is spent from the budget like a failure; 0s = however long. Upgraded connections are left out.',
+      larger: 'slowness is noticed later',
+      elsewhere: 'OpenSLO thresholdMetric',
+    }),
   },
   CLOSED,
 );

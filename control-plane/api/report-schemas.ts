@@ -72,8 +72,9 @@ const edge = record(
     retries: count,
     inFlight: count,
     latency: sketch,
+    slow: count,
   },
-  ['failures', 'latency'],
+  ['failures', 'latency', 'slow'],
 );
 
 const event = record({

@@ -14,8 +14,8 @@ import { Arrivals } from '../../control-plane/core/slo/arrivals.ts';
 import { SloBook } from '../../control-plane/core/slo/book.ts';
 import { SloIntake } from '../../control-plane/core/slo/intake.ts';
 import { orderReport } from '../support/control-plane-client.ts';
+import { sloTarget } from '../support/slo-target.ts';
 
-const NOBODY = { target: 'default', window: 'default' } as const;
 const count = fc.nat(1_000);
 const failures = fc
   .record(Object.fromEntries(FAILURE_KINDS.map((kind) => [kind, count])))
@@ -58,6 +58,8 @@ interface Step {
   readonly agent: number;
   readonly good: number;
   readonly failed: typeof NO_FAILURES;
+  /** Of the good ones. */
+  readonly slowShare: number;
   readonly kind: 'report' | 'repeat' | 'restart';
   readonly endpointFailures: number;
 }
@@ -67,18 +69,19 @@ t.test('the accounts of a budget add up to what was counted, over restarts and r
     agent: fc.nat(3),
     good: count,
     failed: failures,
+    slowShare: fc.double({ min: 0, max: 1, noNaN: true }),
     kind: fc.constantFrom('report' as const, 'report' as const, 'repeat' as const, 'restart' as const),
     endpointFailures: fc.nat(20),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const fleet = new Fleet();
-      const slos = new SloBook(() => ({ objective: 0.999, windowMs: 2_592_000_000, from: NOBODY }));
+      const slos = new SloBook(() => sloTarget());
       const intake = new SloIntake(fleet, slos, new Arrivals(true));
       const agents = new Map<number, { report: AgentReport; life: number }>();
       let good = 0;
       let bad = 0;
-      steps.forEach(({ agent, good: more, failed, kind, endpointFailures }, index) => {
+      steps.forEach(({ agent, good: more, failed, slowShare, kind, endpointFailures }, index) => {
         const now = index * 700;
         intake.review(now);
         const send = (report: AgentReport): void => {
@@ -91,9 +94,11 @@ t.test('the accounts of a budget add up to what was counted, over restarts and r
         }
         const isNew = known === undefined || kind === 'restart';
         const life = isNew ? index + 1 : known.life;
-        const report = reportOf(isNew ? null : known.report, life, more, failed, endpointFailures);
+        const slow = Math.floor(more * slowShare);
+        const report = reportOf(isNew ? null : known.report, life, more, slow, failed, endpointFailures);
         agents.set(agent, { report, life });
-        good += more;
+        good += more - slow;
+        bad += slow;
         for (const one of FAILURE_KINDS) if (one !== 'invalid') bad += failed[one];
         send(report);
       });
@@ -108,6 +113,7 @@ function reportOf(
   former: AgentReport | null,
   life: number,
   good: number,
+  slow: number,
   failed: typeof NO_FAILURES,
   endpointFailures: number,
 ): AgentReport {
@@ -147,6 +153,7 @@ function reportOf(
         requests,
         successes,
         failures: sums,
+        slow: (edge?.slow ?? 0) + slow,
       },
     ],
   });

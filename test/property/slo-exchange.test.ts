@@ -13,13 +13,14 @@ import { GONE_AFTER_MS, SloExchange } from '../../control-plane/push/slo-exchang
 import { createConsulSloStore } from '../../control-plane/store/consul-slo-store.ts';
 import { orderReport } from '../support/control-plane-client.ts';
 import { type Fault, MemoryKv } from '../support/memory-kv.ts';
+import { sloTarget } from '../support/slo-target.ts';
 
 const PLANES = 3;
 const AGENTS = 3;
 const STEP_MS = 1_000;
 const EXCHANGE_EVERY = 5;
 const START = 1_700_000_000_000;
-const TARGET = { objective: 0.999, windowMs: 2_592_000_000, from: { target: 'default', window: 'default' } } as const;
+const TARGET = sloTarget();
 
 type Step =
   | { readonly kind: 'move'; readonly agent: number; readonly to: number }

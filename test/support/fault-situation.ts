@@ -2,6 +2,7 @@
 // accounts that come out.
 
 import type { EndpointReport, ServiceReport } from '#contract/frames.ts';
+import { SketchRecorder } from '#contract/latency-sketch.ts';
 import type { RequestResult } from '../../agent/core/reason.ts';
 import { EdgeCounters } from '../../agent/telemetry/edge.ts';
 import { Fleet } from '../../control-plane/core/fleet.ts';
@@ -11,6 +12,7 @@ import { SloBook } from '../../control-plane/core/slo/book.ts';
 import { HINDSIGHT_MS, SloIntake } from '../../control-plane/core/slo/intake.ts';
 import { orderReport } from './control-plane-client.ts';
 import { seededRandom } from './seeded-random.ts';
+import { sloTarget } from './slo-target.ts';
 
 /** How a request or an attempt ended. */
 export interface Ending {
@@ -18,6 +20,8 @@ export interface Ending {
   readonly status: number;
   /** By the agent's own fault. */
   readonly isOwn?: boolean;
+  /** How long it took; QUICK_MS when absent. */
+  readonly ms?: number;
 }
 
 export interface Moment {
@@ -39,27 +43,42 @@ export interface Situation {
   readonly isEjecting?: boolean;
   /** How long the fault lasts, ms. */
   readonly forMs?: number;
+  /** From which on successes count as slow; none when absent. */
+  readonly latencyThresholdMs?: number;
+  /** How long the mesh holds each request during the fault. */
+  readonly holdMs?: number;
   /** How an attempt at an endpoint ends during the fault; null: well. */
   readonly attempt?: (moment: Moment & { readonly endpoint: number }) => Ending | null;
   /** How a request ends during the fault before anything is attempted; null: it goes on. */
   readonly refuse?: (moment: Moment) => Ending | null;
 }
 
+const QUICK_MS = 5;
 const WELL: Ending = { result: 'ok', status: 200 };
 const STEP_MS = 20;
 const BEFORE_MS = 30_000;
 const REPORT_EVERY_MS = 2_000;
 const EJECTED_FOR_MS = 30_000;
 
+interface Stats {
+  attempts: number;
+  failures: number;
+  inARow: number;
+  outUntil: number;
+  readonly latency: SketchRecorder;
+}
+
 class Caller {
   readonly edge = new EdgeCounters('outbound', 'orders', 'payments');
-  readonly endpoints: { attempts: number; failures: number; inARow: number; outUntil: number }[];
+  readonly endpoints: Stats[];
   sequence = 0;
   reportAt: number;
   isSuspicious = false;
 
   constructor(endpoints: number, reportAt: number) {
-    this.endpoints = Array.from({ length: endpoints }, () => ({ attempts: 0, failures: 0, inARow: 0, outUntil: 0 }));
+    this.endpoints = Array.from({ length: endpoints }, () => {
+      return { attempts: 0, failures: 0, inARow: 0, outUntil: 0, latency: new SketchRecorder() };
+    });
     this.reportAt = reportAt;
   }
 
@@ -77,12 +96,11 @@ export function runSituation(
   seed: number,
 ): { readonly accounts: AccountCounts; readonly bad: number } {
   const { callers: count = 4, endpoints = 5, rate = 10, zones = ['a'], forMs = 30_000 } = situation;
+  const { latencyThresholdMs = 0, holdMs = 0 } = situation;
   const { isRetrying = false, isEjecting = false, attempt = () => null, refuse = () => null } = situation;
   const random = seededRandom(seed);
   const fleet = new Fleet();
-  const slos = new SloBook(() => {
-    return { objective: 0.999, windowMs: 86_400_000, from: { target: 'default', window: 'default' } };
-  });
+  const slos = new SloBook(() => sloTarget({ latencyThresholdMs }));
   const intake = new SloIntake(fleet, slos, new Arrivals(true));
   const callers = Array.from({ length: count }, () => new Caller(endpoints, REPORT_EVERY_MS * random()));
   const zoneOf = (caller: number): string => zones[caller % zones.length] ?? 'a';
@@ -95,7 +113,10 @@ export function runSituation(
     const isFailure = ending.result !== 'ok' || ending.status >= 500;
     // As core/outlier/record.ts counts: what the agent did itself, and what the client did, is held against nobody.
     if (!isFailure || ending.isOwn === true || ending.result === 'downstream_disconnect') {
-      if (!isFailure) stats.inARow = 0;
+      if (!isFailure) {
+        stats.inARow = 0;
+        stats.latency.record(ending.ms ?? QUICK_MS);
+      }
       return ending;
     }
     stats.failures++;
@@ -115,7 +136,8 @@ export function runSituation(
       const isAgain = isRetrying && (ending.result !== 'ok' || ending.status >= 500);
       if (isAgain) ending = tryAt(caller, caller.pick(now, random, first), moment, now);
     }
-    caller.edge.end(ending.result, ending.status, 5, ending.isOwn === true);
+    const ms = (ending.ms ?? QUICK_MS) + (isFaulty ? holdMs : 0);
+    caller.edge.end(ending.result, ending.status, ms, ending.isOwn === true, latencyThresholdMs);
   };
 
   const report = (caller: Caller, index: number, now: number): void => {
@@ -129,8 +151,16 @@ export function runSituation(
       reason: null,
       ejectedUntilEpochMs: null,
     } as const;
-    const said = caller.endpoints.map(({ attempts, failures }, nth): EndpointReport => {
-      return { ...quiet, id: `p${nth}`, address: `10.0.0.${nth}:80`, state: 'serving', attempts, failures };
+    const said = caller.endpoints.map(({ attempts, failures, latency }, nth): EndpointReport => {
+      return {
+        ...quiet,
+        latency: latency.sketch(),
+        id: `p${nth}`,
+        address: `10.0.0.${nth}:80`,
+        state: 'serving',
+        attempts,
+        failures,
+      };
     });
     const seen = { service: 'payments', source: 'static', ageMs: null, holding: null, isPanicking: false } as const;
     const services: ServiceReport[] = [{ ...seen, endpoints: said }];

@@ -23,6 +23,7 @@ export function policyWith(changes: Sections = {}): EffectivePolicy {
     outlierDetection: { ...base.outlierDetection, ...changes.outlierDetection },
     healthCheck: { ...base.healthCheck, ...changes.healthCheck },
     exposeEndpoint: base.exposeEndpoint,
+    slo: { ...base.slo, ...changes.slo },
   };
 }
 

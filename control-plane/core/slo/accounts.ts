@@ -124,9 +124,23 @@ export function illMinority(sightings: readonly Sighting[]): readonly string[] |
   return found === null ? null : asked.slice(0, found).map(({ endpoint }) => endpoint);
 }
 
-/** Sums to all failures but the invalid ones, exactly. */
-export function book(failures: FailureCounts, blame: Blame): AccountCounts {
+/** Whom slow successes are put down to, shares summing to 1. */
+export type SlowBlame = Readonly<Partial<Record<'instance' | 'service' | 'path' | 'policy', number>>>;
+
+/**
+ * As for no answers, with slow attempts for failed ones. Where none was slow it was no endpoint's time: retries, a queue, or a delay on
+ * purpose, which are the mesh's.
+ */
+export function slowBlameOf(sightings: readonly Sighting[]): SlowBlame {
+  return sightings.every(({ own }) => own.failures === 0) ? { policy: 1 } : blameOf(sightings).unanswered;
+}
+
+export const SLOW_SERVICE: SlowBlame = { service: 1 };
+
+/** Sums to the slow ones and all failures but the invalid ones, exactly. */
+export function book(failures: FailureCounts, blame: Blame, slow = 0, slowBlame = SLOW_SERVICE): AccountCounts {
   const sums: Record<Account, number> = { ...NO_ACCOUNTS };
+  for (const [account, count] of divide(slow, slowBlame)) sums[account] += count;
   for (const [account, count] of divide(failures.answered, blame.answered)) sums[account] += count;
   for (const [account, count] of divide(failures.unanswered, blame.unanswered)) sums[account] += count;
   sums.service += failures.unserved;

@@ -51,6 +51,8 @@ export interface SloView {
   readonly service: string;
   readonly objective: number;
   readonly windowMs: number;
+  /** Successes that took longer are among the bad events; 0 = none is. */
+  readonly latencyThresholdMs: number;
   /** The documents that say so. */
   readonly from: SloTarget['from'];
   readonly measuredBy: MeasuredBy;
@@ -81,12 +83,13 @@ export type ArchivedAlerts = readonly (readonly [service: string, alert: string,
 export class SloBook {
   /** What this control plane counts. */
   readonly own = new SloPart();
-  readonly #targetOf: (service: string) => SloTarget;
+  /** What is promised. */
+  readonly targetOf: (service: string) => SloTarget;
   #others: readonly SloPart[] = [];
   #firing = new Map<string, Map<string, number>>();
 
   constructor(targetOf: (service: string) => SloTarget) {
-    this.#targetOf = targetOf;
+    this.targetOf = targetOf;
   }
 
   /** What other control planes counted, as of now. */
@@ -113,7 +116,7 @@ export class SloBook {
     const changes: AlertChange[] = [];
     for (const service of this.services()) {
       const counted = this.#countedOf(service);
-      const target = this.#targetOf(service);
+      const target = this.targetOf(service);
       const firing = this.#firing.get(service) ?? new Map<string, number>();
       for (const alert of BURN_ALERTS) {
         const burn = burnOf(counted, alert, target.objective, epochMs);
@@ -134,7 +137,7 @@ export class SloBook {
     const counted = this.#countedOf(service);
     const [first] = counted;
     if (first === undefined) return null;
-    const { objective, windowMs, from } = this.#targetOf(service);
+    const { objective, windowMs, latencyThresholdMs, from } = this.targetOf(service);
     const sinceEpochMs = Math.min(...counted.map((one) => one.sinceEpochMs));
     const { good, bad, accounts } = within(counted, windowMs, epochMs);
     const allowed = (good + bad) * (1 - objective);
@@ -142,6 +145,7 @@ export class SloBook {
       service,
       objective,
       windowMs,
+      latencyThresholdMs,
       from,
       measuredBy: first.measuredBy,
       sinceEpochMs,

@@ -104,6 +104,7 @@ t.test('the defaults are those that were agreed', async (t) => {
       jitterPercent: 20,
     },
     exposeEndpoint: false,
+    slo: { latencyThresholdMs: 0 },
   });
   t.same(planService([], 'web', 'api'), {
     service: 'api',

@@ -12,6 +12,7 @@ const GARBLED: Ending = { result: 'upstream_protocol_error', status: 502 };
 const LATE: Ending = { result: 'upstream_timeout', status: 504 };
 const CUT_SHORT: Ending = { result: 'response_aborted', status: 200 };
 const SLEPT: Ending = { result: 'upstream_timeout', status: 504, isOwn: true };
+const SLOW: Ending = { result: 'ok', status: 200, ms: 300 };
 const NO_SOCKET: Ending = { result: 'upstream_overflow', status: 503, isOwn: true };
 
 /** At the endpoints with these numbers. */
@@ -100,6 +101,14 @@ const SITUATIONS: readonly (readonly [name: string, account: Account, situation:
     'client',
     { attempt: ({ random }) => (random() < 0.3 ? { result: 'downstream_disconnect', status: 0 } : null) },
   ],
+  ['one of 5 is slow', 'instance', { ...at([2], SLOW), latencyThresholdMs: 100 }],
+  ['all of 5 are slow', 'service', { ...everywhere(SLOW), latencyThresholdMs: 100 }],
+  [
+    'one caller finds all of 5 slow',
+    'path',
+    { attempt: ({ caller }) => (caller === 1 ? SLOW : null), latencyThresholdMs: 100 },
+  ],
+  ['requests that are held on purpose', 'policy', { holdMs: 200, latencyThresholdMs: 100 }],
 ];
 
 t.ok(SITUATIONS.length >= 30, `${SITUATIONS.length} situations`);

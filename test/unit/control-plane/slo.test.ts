@@ -5,13 +5,13 @@ import { blameOf, illMinority, NO_ACCOUNTS } from '../../../control-plane/core/s
 import { type AlertChange, LEAST_BAD_EVENTS, SloBook } from '../../../control-plane/core/slo/book.ts';
 import { composedOf, inParallel, inSeries } from '../../../control-plane/core/slo/composed.ts';
 import { DAY_MS, EventRing } from '../../../control-plane/core/slo/ring.ts';
+import { sloTarget } from '../../support/slo-target.ts';
 
 const START = 1_700_000_123_456;
 const HOUR_MS = 3_600_000;
 const TICK_MS = 2_000;
 const bad = (service: number) => ({ ...NO_ACCOUNTS, service });
-const bookOf = (objective: number, windowMs = 30 * DAY_MS) =>
-  new SloBook(() => ({ objective, windowMs, from: { target: 'default', window: 'default' } }));
+const bookOf = (objective: number, windowMs = 30 * DAY_MS) => new SloBook(() => sloTarget({ objective, windowMs }));
 
 /** Ten requests a second, reported every two seconds. */
 function run(book: SloBook, fromMs: number, toMs: number, failingShare: number): AlertChange[] {
@@ -133,11 +133,11 @@ t.test(
 
 t.test('each service is held against its own target, over its own window', async (t) => {
   const targets = { payments: 0.9, carts: 0.9999 };
-  const book = new SloBook((service) => ({
-    objective: targets[service as keyof typeof targets],
-    windowMs: service === 'carts' ? DAY_MS : 30 * DAY_MS,
-    from: { target: 'ServicePolicy/x', window: 'default' },
-  }));
+  const from = { ...sloTarget().from, target: 'ServicePolicy/x' } as const;
+  const book = new SloBook((service) => {
+    const windowMs = service === 'carts' ? DAY_MS : 30 * DAY_MS;
+    return sloTarget({ objective: targets[service as keyof typeof targets], windowMs, from });
+  });
   for (const service of Object.keys(targets)) {
     book.record(service, 'outbound', 1_000, bad(100), START - 2 * DAY_MS);
     book.record(service, 'outbound', 1_000, bad(20), START);

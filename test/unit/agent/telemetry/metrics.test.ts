@@ -86,6 +86,7 @@ t.test('a report counts a success only when an answer below 500 was relayed whol
       requests: 6,
       successes: 2,
       failures: { answered: 1, unanswered: 1, unserved: 0, policy: 0, self: 0, canceled: 1, invalid: 1 },
+      slow: 0,
       retries: 0,
       inFlight: 1,
     });
