@@ -154,14 +154,14 @@ function connectionFailure(base: URL, error: unknown, peer: ApiOptions['peer']):
 function refusal(method: string, path: string, status: number, body: unknown): CommandFailure {
   const problems = readProblems(body);
   if (status === 422 && problems.length > 0) return new InputProblems(problems);
-  const detail = readDetail(body) ?? `status ${status}`;
   const next =
     status === 401 || status === 403
       ? 'give a token that may do this with --token or OUTRIGGER_TOKEN; an admin makes one (docs/api.md, Tokens)'
       : status === 412
         ? 'someone changed the document since: fetch it again with `outrigger policy get`, then apply with its new revision'
         : undefined;
-  return new CommandFailure(`${method} ${path} was refused: ${detail}`, {
+  // Without a word of the server's, the request itself is the best hint.
+  return new CommandFailure(readDetail(body) ?? `${method} ${path} was refused with status ${status}`, {
     exitCode: EXIT.problemFound,
     ...(next === undefined ? {} : { next }),
   });

@@ -1,6 +1,7 @@
 // `outrigger config dump`: everything that decides how one agent behaves, secrets replaced by the agent itself.
 
 import type { Command } from 'commander';
+import { nearest } from '#contract/text/suggest.ts';
 import { type AdminOptions, callAdmin, withAdminOptions } from './admin-api.ts';
 import { type OutputFormat, outputOption, renderResult } from './output.ts';
 import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
@@ -15,9 +16,10 @@ export function addConfigCommand(program: Command, terminal: Terminal): void {
       const { body } = await callAdmin(options, 'GET', '/config_dump');
       const dump = (body ?? {}) as Readonly<Record<string, unknown>>; // read by name below
       if (section !== undefined && !Object.hasOwn(dump, section)) {
+        const guess = nearest(section, Object.keys(dump));
         throw new CommandFailure(`there is no section '${section}'`, {
           exitCode: EXIT.usage,
-          next: `sections: ${Object.keys(dump).join(', ')}`,
+          next: guess === null ? `sections: ${Object.keys(dump).join(', ')}` : `outrigger config dump ${guess}`,
         });
       }
       const shown = section === undefined ? dump : dump[section];

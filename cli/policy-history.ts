@@ -149,7 +149,7 @@ async function readHistory(text: string, options: ApiOptions): Promise<readonly 
   const { kind, name } = parsePolicyId(text);
   const path = `/v1/policies/${kind}/${encodeURIComponent(name)}/history`;
   const { status } = await callApi(options, 'GET', `${path}?limit=1`, { accept: [404] });
-  if (status === 404) throw missingPolicy(kind, name);
+  if (status === 404) throw await missingPolicy(options, kind, name);
   const body = (await callPages(options, path, 'revisions')) as { revisions: readonly Revision[] }; // the same version
   return body.revisions;
 }

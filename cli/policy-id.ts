@@ -2,14 +2,24 @@
 
 import { POLICY_KINDS, type PolicyKind } from '#contract/policy/policy.ts';
 import { nearest } from '#contract/text/suggest.ts';
+import { type ApiOptions, callPages } from './api.ts';
 import { paint } from './output.ts';
 import type { PolicyAnswer } from './policy-answer.ts';
 import { CommandFailure, EXIT, type Terminal } from './terminal.ts';
 
-export function missingPolicy(kind: PolicyKind, name: string): CommandFailure {
+/** Looks at what is stored, to say what was probably meant. */
+export async function missingPolicy(options: ApiOptions, kind: PolicyKind, name: string): Promise<CommandFailure> {
+  const stored = (await callPages(options, '/v1/policies', 'policies')) as {
+    policies: readonly { document: { kind: string; metadata: { name: string } } }[];
+  }; // the same version on both sides
+  const names = stored.policies.filter(({ document }) => document.kind === kind);
+  const guess = nearest(
+    name,
+    names.map(({ document }) => document.metadata.name),
+  );
   return new CommandFailure(`there is no ${kind}/${name}`, {
     exitCode: EXIT.problemFound,
-    next: 'outrigger policy list',
+    next: guess === null ? 'outrigger policy list' : `did you mean ${kind}/${guess}?`,
   });
 }
 

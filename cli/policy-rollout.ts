@@ -90,5 +90,5 @@ export function renderRollout(rollout: RolloutView | null, terminal: Pick<Termin
 }
 
 function groupLine(title: string, { agents, requests, failures }: GroupView): string {
-  return `${title}  ${agents} agents, ${requests} requests, ${formatShare(requests - failures, requests)}`;
+  return `${title}  ${agents} ${agents === 1 ? 'agent' : 'agents'}, ${requests} requests, ${formatShare(requests - failures, requests)}`;
 }

@@ -168,7 +168,7 @@ async function deletePolicy(text: string, options: ApplyOptions, terminal: Termi
       accept: [404],
     },
   );
-  if (status === 404) throw missingPolicy(kind, name);
+  if (status === 404) throw await missingPolicy(options, kind, name);
   const applied = readPolicyAnswer(body);
   const took = performance.now() - startedAt;
   printResult(terminal, options.output, { id: `${kind}/${name}`, ...applied }, () =>
@@ -178,7 +178,7 @@ async function deletePolicy(text: string, options: ApplyOptions, terminal: Termi
 
 async function fetchPolicy(options: ApiOptions, kind: PolicyKind, name: string): Promise<{ body: unknown }> {
   const answer = await callApi(options, 'GET', `/v1/policies/${kind}/${encodeURIComponent(name)}`, { accept: [404] });
-  if (answer.status === 404) throw missingPolicy(kind, name);
+  if (answer.status === 404) throw await missingPolicy(options, kind, name);
   return answer;
 }
 

@@ -1,17 +1,10 @@
 // The dashboard in front of a mesh that runs: the demo as a person starts it, Chromium, and nothing in between.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import { launchBrowser, openWatched, type WatchedPage } from '../support/browser.ts';
+import { startDemo } from '../support/running-demo.ts';
 
-const COMMAND = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const WAIT_MS = 20_000;
 const PAGE_LIMIT_BYTES = 100_000;
 /** The promise is 2 s; a machine that other tests share may be later, and the figure is printed. */
@@ -21,45 +14,6 @@ const PAINT_WITHIN_MS = 5_000;
 /** What a browser says about an answer that the page asked for on purpose, to be refused. */
 const ON_PURPOSE = /status of (409|422)/;
 const unasked = (complaints: readonly string[]) => complaints.filter((text) => !ON_PURPOSE.test(text));
-
-interface Demo {
-  readonly url: string;
-  setFault(instance: string, mode: string): Promise<void>;
-}
-
-/** A round so long that nothing breaks by itself while the tests look. */
-async function startDemo(t: { teardown(run: () => unknown): unknown }): Promise<Demo> {
-  const folder = mkdtempSync(join(tmpdir(), 'outrigger-page-test-'));
-  const child = spawn(process.execPath, [COMMAND, 'demo', '--duration', '60m', '--rps', '50'], {
-    env: { ...process.env, TMPDIR: folder },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-    });
-  }
-  const exited = once(child, 'exit');
-  t.teardown(async () => {
-    child.kill('SIGTERM');
-    await exited;
-    rmSync(folder, { recursive: true, force: true });
-  });
-  for (let waitedMs = 0; !text.includes('mesh ready'); waitedMs += 50) {
-    if (waitedMs > 45_000 || child.exitCode !== null) throw new Error(`the demo did not get ready: ${text}`);
-    await sleep(50);
-  }
-  const note = readdirSync(folder).find((name) => /^outrigger-demo-\d+\.json$/.test(name)) ?? '';
-  const { faultPort, controlPlanePort } = JSON.parse(readFileSync(join(folder, note), 'utf8'));
-  return {
-    url: `http://127.0.0.1:${controlPlanePort}`,
-    async setFault(instance, mode) {
-      const answer = await fetch(`http://127.0.0.1:${faultPort}/${instance}/${mode}`, { method: 'POST' });
-      if (!answer.ok) throw new Error(await answer.text());
-    },
-  };
-}
 
 async function watch(t: Test, browser: Browser, url: string): Promise<WatchedPage> {
   const watched = await openWatched(t, browser, url);
@@ -76,7 +30,8 @@ const browser = await launchBrowser(t, 'the dashboard before the demo');
 if (browser === null) {
   t.pass('there is no browser here');
 } else {
-  const demo = await startDemo(t);
+  // A round so long that nothing breaks by itself while the tests look.
+  const demo = await startDemo(t, '--duration', '60m', '--rps', '50');
 
   t.test('each screen loads by its link, light, and without a foreign request', async (t) => {
     const { page, complaints, foreign } = await watch(t, browser, demo.url);
