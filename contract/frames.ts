@@ -7,12 +7,14 @@ import type { PolicyDocument } from './policy/policy.ts';
 import type { Problem } from './problem.ts';
 
 /**
- * Event `policies` on `GET /v1/agents/:id/stream` (server-sent events; the SSE `id:` is `version`).
+ * Event `policies` on `GET /v1/agents/:id/stream` (server-sent events; the SSE `id:` is `generation-version`).
  * State of the world: the documents are all there are, so a document that is missing was deleted.
  */
 export interface PolicyPush {
   /** Revision of the whole policy set; grows by one with each accepted change. 0 = nothing was ever written. */
   readonly version: number;
+  /** Names the store that counts the versions: another one's version 7 is another. Absent: from before it was said. */
+  readonly generation?: string;
   /** Names this one delivery; the verdict must carry it back. A verdict with an older nonce is ignored. */
   readonly nonce: string;
   readonly documents: readonly PolicyDocument[];
@@ -68,6 +70,8 @@ export interface AgentReport {
   readonly isDraining: boolean;
   readonly policy: {
     readonly appliedVersion: number;
+    /** Of the policies in force; absent or '' when it was not said. */
+    readonly generation?: string;
     readonly wantedVersion: number;
     /** Problems of the last NACK while applied ≠ wanted; empty otherwise. */
     readonly problems: readonly Problem[];

@@ -263,6 +263,7 @@ async function join(
     tls: config.tls,
     requestsPerMinute: config.requestsPerMinute,
     policyVersion: () => hub.version,
+    policyGeneration: () => hub.generation,
     connectAgent: (stream) => hub.connect(stream),
     watchEndpoints: (agentId, { life, services }) => hub.watch(agentId, life, services),
     watches: () => watches.size,
@@ -272,6 +273,12 @@ async function join(
       const text = `${agentId} had policy version ${appliedVersion}, ${here}: restored from a backup, or another control plane.`;
       tell('policy', 'version_went_back', text, agentId);
       log.warn({ agentId, appliedVersion, version: hub.version }, 'agent is ahead of the store');
+    },
+    onForeign: (agentId, generation) => {
+      const here = `this one is ${hub.generation} and at version ${hub.version}`;
+      const text = `${agentId} had policies of another store, ${generation}; ${here}, and the agent is sent all of it.`;
+      tell('policy', 'store_replaced', text, agentId);
+      log.warn({ agentId, generation, here: hub.generation }, 'agent had policies of another store');
     },
     onVerdict: (agentId, { verdict, version, problems }) => {
       if (verdict === 'ACK') return;

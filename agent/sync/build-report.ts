@@ -16,6 +16,7 @@ export interface ReportInputs extends ServiceReportInputs {
   readonly isDraining: boolean;
   readonly policy: {
     readonly appliedVersion: number;
+    readonly generation: string;
     readonly wantedVersion: number;
     readonly problems: readonly Problem[];
   };

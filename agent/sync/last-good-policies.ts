@@ -1,6 +1,7 @@
 // The last policies that this agent accepted, on disk: loaded at every start before anything else, written on ACK only. A
 // disk that refuses is an event, never a reason to refuse a policy.
 
+import { isGeneration } from '#contract/event-id.ts';
 import type { MeshEvent, PolicyPush } from '#contract/frames.ts';
 import type { Clock } from '../clock.ts';
 
@@ -57,7 +58,8 @@ export function createLastGoodPolicies(options: {
     const push = pending;
     pending = null;
     try {
-      await store.save({ version: push.version, documents: push.documents }, clock.epochMs());
+      const { version, generation, documents } = push;
+      await store.save({ version, ...(generation === undefined ? {} : { generation }), documents }, clock.epochMs());
       if (isDiskRefusing) report('state_written', `The last good policies can be written to ${store.path} again.`);
       isDiskRefusing = false;
     } catch (error) {
@@ -80,7 +82,8 @@ export function createLastGoodPolicies(options: {
 /** The nonce belongs to one delivery and is not kept. */
 function decode(payload: unknown): PolicyPush | null {
   if (typeof payload !== 'object' || payload === null) return null;
-  const { version, documents }: Partial<Record<keyof PolicyPush, unknown>> = payload;
+  const { version, generation, documents }: Partial<Record<keyof PolicyPush, unknown>> = payload;
   if (typeof version !== 'number' || !Number.isSafeInteger(version) || !Array.isArray(documents)) return null;
-  return { version, nonce: 'last-good', documents };
+  const named = isGeneration(generation) ? { generation } : {};
+  return { version, ...named, nonce: 'last-good', documents };
 }

@@ -3,6 +3,7 @@
 // NACK what was in force stays in force and the verdict says why.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { areApart } from '#contract/event-id.ts';
 import type { AdvicePush, MeshEvent, PolicyPush, PolicyVerdict } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Problem } from '#contract/problem.ts';
@@ -57,6 +58,8 @@ export interface PolicyStreamStatus {
   /** Newest version the control plane asked for; the applied one until it asked. */
   readonly wantedVersion: number;
   readonly appliedVersion: number;
+  /** The store that counted the applied version, '' when it did not say. */
+  readonly generation: string;
   /** Problems of the last NACK while it stands; empty otherwise. */
   readonly problems: readonly Problem[];
   /** Where the policies in force came from. */
@@ -79,6 +82,7 @@ export class PolicyStream {
     isConnected: false,
     wantedVersion: 0,
     appliedVersion: 0,
+    generation: '',
     problems: [],
     source: 'none',
     failure: null,
@@ -134,7 +138,8 @@ export class PolicyStream {
     for (const { push, savedAtEpochMs } of client === null ? [] : lastGood.load()) {
       const verdict = this.#apply(push);
       if (verdict.verdict === 'ACK') {
-        this.#status = { ...this.#status, ...versionsOf(verdict), problems: [], source: 'disk' };
+        const { generation = '' } = push;
+        this.#status = { ...this.#status, ...versionsOf(verdict), generation, problems: [], source: 'disk' };
         const age = Math.max(0, Math.round((clock.epochMs() - savedAtEpochMs) / 1000));
         this.#emit(
           'from_disk',
@@ -221,8 +226,12 @@ export class PolicyStream {
       return;
     }
     this.#remember(nonce);
-    const { wantedVersion: formerVersion, source } = this.#status;
-    if (version < formerVersion && source !== 'local') {
+    const { wantedVersion: formerVersion, generation: former, source } = this.#status;
+    const generation = frame.kind === 'push' ? (frame.push.generation ?? '') : '';
+    if (areApart(former, generation)) {
+      const text = `The control plane has another store than before (${generation}, not ${former}): its version ${version} takes the place of version ${formerVersion}.`;
+      this.#emit('store_replaced', text);
+    } else if (version < formerVersion && source !== 'local') {
       const text = `The control plane went back from version ${formerVersion} to ${version}: restored from a backup, or another one.`;
       this.#emit('version_went_back', text);
     }
@@ -244,7 +253,8 @@ export class PolicyStream {
     }
     this.#last = verdict;
     if (id !== '') this.#lastEventId = id;
-    this.#status = { ...this.#status, ...versionsOf(verdict), problems: [], source: 'control-plane' };
+    const { generation = '' } = push;
+    this.#status = { ...this.#status, ...versionsOf(verdict), generation, problems: [], source: 'control-plane' };
     this.#options.lastGood.save(push);
     this.#verdicts?.deliver(verdict);
   }

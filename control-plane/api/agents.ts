@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { WatchList } from '#contract/endpoint-frames.ts';
+import { areApart, type EventId, readEventId } from '#contract/event-id.ts';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
 import { sketchFault } from '#contract/latency-sketch.ts';
 import { isServiceName } from '#contract/names.ts';
@@ -40,8 +41,12 @@ export interface AgentRoutesOptions {
   readonly watchEndpoints: (agentId: string, wanted: WatchList) => 'ok' | 'nobody' | 'no_stream';
   /** Version in force. */
   readonly policyVersion: () => number;
+  /** The store that counts the versions, '' when it has no name yet. */
+  readonly policyGeneration: () => string;
   /** Told when an agent says that it has a newer version than the store, once per version. */
   readonly onAhead: (agentId: string, appliedVersion: number) => void;
+  /** Told when an agent says that it has policies of another store, once per store. */
+  readonly onForeign: (agentId: string, generation: string) => void;
   /** Told of each report that counted and the address of the peer that sent it. */
   readonly onReport: (agentId: string, address: string, report: AgentReport) => void;
   /** Told of each verdict that counted. */
@@ -125,6 +130,9 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       refuseForeignAgent(request, id, service);
       refuseOtherService(request, fleet, id, service);
       admit(ledger, id);
+      const last = readEventId(request.headers['last-event-id']?.toString() ?? '');
+      // The push that follows is the whole set, whatever the agent has.
+      if (last !== null && areApart(last.generation, options.policyGeneration())) hearVersion(id, last, options);
       reply.hijack();
       options.connectAgent({ agentId: id, life: typeof life === 'string' ? life : '', service, response: reply.raw });
     },
@@ -191,14 +199,24 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       admit(ledger, id);
       refuseForeignAdmin(request.body.adminUrl);
       refuseBadSketches(request.body);
-      const { appliedVersion } = request.body.policy;
-      const isNews = ledger.get(id)?.appliedVersion !== appliedVersion;
-      ledger.reported(id, appliedVersion, clock.now());
-      if (isNews && appliedVersion > options.policyVersion()) options.onAhead(id, appliedVersion);
+      const { appliedVersion, generation = '' } = request.body.policy;
+      hearVersion(id, { version: appliedVersion, generation }, options);
       if (fleet.record(id, request.body, clock.now()) !== null) options.onReport(id, request.peer, request.body);
       return reply.code(204).send();
     },
   );
+}
+
+/** What an agent says is in force there. A version of another store is no version of this one. */
+function hearVersion(id: string, { generation, version }: EventId, options: AgentRoutesOptions): void {
+  const { ledger, clock, policyGeneration, policyVersion, onAhead, onForeign } = options;
+  if (areApart(generation, policyGeneration())) {
+    if (ledger.foreign(id, generation, clock.now())) onForeign(id, generation);
+    return;
+  }
+  const isNews = ledger.get(id)?.appliedVersion !== version;
+  ledger.reported(id, version, clock.now());
+  if (isNews && version > policyVersion()) onAhead(id, version);
 }
 
 function takeWatchList(agentId: string, { life, services }: WatchList, options: AgentRoutesOptions): void {

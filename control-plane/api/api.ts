@@ -79,8 +79,10 @@ export interface ApiOptions {
   readonly watches: () => number;
   readonly streams: () => number;
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
-  /** An agent has a newer version than the store. */
-  readonly onAhead: (agentId: string, appliedVersion: number) => void;
+  readonly policyGeneration: () => string;
+  /** An agent has a newer version than the store, or policies of another store. */
+  readonly onAhead: AgentRoutesOptions['onAhead'];
+  readonly onForeign: AgentRoutesOptions['onForeign'];
   /** Null or absent: plain HTTP. */
   readonly tls?: TlsFiles | null | undefined;
   /** Of one token, or without one of an address; REQUESTS_PER_MINUTE when absent. */

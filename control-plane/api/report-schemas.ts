@@ -3,6 +3,7 @@
 // contract/frames.ts.
 
 import { MAX_WATCHED } from '#contract/endpoint-frames.ts';
+import { GENERATION_PATTERN } from '#contract/event-id.ts';
 import { FAILURE_KINDS } from '#contract/failures.ts';
 import { BUCKETS } from '#contract/latency-sketch.ts';
 
@@ -98,7 +99,15 @@ export const reportSchema = record(
     adminUrl: { type: 'string', maxLength: 256 },
     isReady: { type: 'boolean' },
     isDraining: { type: 'boolean' },
-    policy: record({ appliedVersion: count, wantedVersion: count, problems: list(problem, 200) }),
+    policy: record(
+      {
+        appliedVersion: count,
+        generation: { type: 'string', pattern: GENERATION_PATTERN },
+        wantedVersion: count,
+        problems: list(problem, 200),
+      },
+      ['generation'],
+    ),
     services: list(service, 500),
     edges: list(edge, 2_000),
     events: list(event, 100),

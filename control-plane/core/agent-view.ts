@@ -86,7 +86,8 @@ function policyPart(
   entry: LedgerEntry,
   reported: { readonly wantedVersion: number; readonly problems: readonly Problem[] } | null,
 ): AgentView['policy'] {
-  const wantedVersion = entry.wantedVersion ?? reported?.wantedVersion ?? null;
+  const own = entry.foreignGeneration === null ? reported : null;
+  const wantedVersion = entry.wantedVersion ?? own?.wantedVersion ?? null;
   const hasAnswered = entry.verdictAt !== null && entry.pushedAt !== null;
   return {
     wantedVersion,

@@ -25,6 +25,8 @@ export interface LedgerEntry {
   readonly isTrial: boolean;
   /** Version in force according to the agent; null until it said so. */
   readonly appliedVersion: number | null;
+  /** The store that the agent's policies came from, while that is another one; null otherwise. */
+  readonly foreignGeneration: string | null;
   /** Answer to the push named by `nonce`; null while it is awaited. */
   readonly verdict: 'ACK' | 'NACK' | null;
   readonly verdictAt: number | null;
@@ -78,7 +80,16 @@ export class Ledger {
 
   /** A report says which version is in force, which matters after a restart of the control plane. */
   reported(agentId: string, appliedVersion: number, now: number): void {
-    this.#change(agentId, now, { appliedVersion });
+    this.#change(agentId, now, { appliedVersion, foreignGeneration: null });
+  }
+
+  /**
+   * An agent has policies of another store: its version says nothing here. @returns whether that is news
+   */
+  foreign(agentId: string, generation: string, now: number): boolean {
+    const isNews = this.#entries.get(agentId)?.foreignGeneration !== generation;
+    this.#change(agentId, now, { appliedVersion: null, foreignGeneration: generation });
+    return isNews;
   }
 
   /**
@@ -93,7 +104,10 @@ export class Ledger {
     this.#change(agentId, now, {
       verdict: verdict.verdict,
       verdictAt: now,
-      appliedVersion: verdict.appliedVersion,
+      // After a refusal what is in force may still be another store's.
+      ...(verdict.verdict === 'NACK' && entry.foreignGeneration !== null
+        ? {}
+        : { appliedVersion: verdict.appliedVersion, foreignGeneration: null }),
       problems: verdict.verdict === 'NACK' ? verdict.problems : [],
     });
     return true;
@@ -145,6 +159,7 @@ function newEntry(agentId: string, now: number): LedgerEntry {
     pushedAt: null,
     isTrial: false,
     appliedVersion: null,
+    foreignGeneration: null,
     verdict: null,
     verdictAt: null,
     problems: [],

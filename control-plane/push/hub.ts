@@ -95,6 +95,11 @@ export class Hub {
     return size;
   }
 
+  /** Of the store that counts the versions. */
+  get generation(): string {
+    return this.#current.generation;
+  }
+
   /** Version in force. */
   get version(): number {
     return this.#current.version;
@@ -133,7 +138,7 @@ export class Hub {
 
   /** A new set is in force. Pushes in this turn, or, within DEBOUNCE_MS of the last push, at the end of that time. */
   publish(set: PushSet): void {
-    if (set.version === this.#current.version || this.#isClosed) return;
+    if (isSame(set, this.#current) || this.#isClosed) return;
     this.#current = set;
     this.#texts.clear();
     this.#views.clear();
@@ -209,9 +214,9 @@ export class Hub {
     const documents = this.#documentsFor(agentId);
     stream.sent = documents;
     const documentsJson = this.#textFor(stream.service, documents);
-    const { version, trial } = this.#current;
+    const { version, generation, trial } = this.#current;
     const isTrial = documents === trial?.documents;
-    stream.session.push({ version, nonce: this.#createNonce(), documentsJson, isTrial });
+    stream.session.push({ version, generation, nonce: this.#createNonce(), documentsJson, isTrial });
   }
 
   #viewFor(agentId: string, service: string | null): (name: string) => boolean {
@@ -236,4 +241,10 @@ export class Hub {
     texts.set(service, text);
     return text;
   }
+}
+
+/** A store that was restored can have other documents under a version that it had before. */
+function isSame(one: PushSet, other: PushSet): boolean {
+  const isSameVersion = one.version === other.version && one.generation === other.generation;
+  return isSameVersion && one.documents === other.documents && one.trial?.documents === other.trial?.documents;
 }

@@ -6,6 +6,8 @@ import type { PolicySet } from '../store/store.ts';
 
 export interface PushSet {
   readonly version: number;
+  /** The store's, '' when it has none yet. */
+  readonly generation: string;
   /** For everybody, or for everybody outside the trial. */
   readonly documents: readonly PolicyDocument[];
   readonly trial: Trial | null;
@@ -20,7 +22,7 @@ export interface Trial {
  * Lists that hold the same as before are the same arrays as before: by that the hub sees whom a step of a rollout leaves as they
  * are.
  */
-export function pushSetOf({ version, policies, rollout }: PolicySet, former: PushSet | null): PushSet {
+export function pushSetOf({ version, generation, policies, rollout }: PolicySet, former: PushSet | null): PushSet {
   const known = former === null ? [] : [former.documents, ...(former.trial === null ? [] : [former.trial.documents])];
   const texts = known.map((documents) => textOf(documents));
   const keep = (documents: readonly PolicyDocument[]): readonly PolicyDocument[] => {
@@ -28,9 +30,10 @@ export function pushSetOf({ version, policies, rollout }: PolicySet, former: Pus
     return known[texts.indexOf(text)] ?? documents;
   };
   const documents = policies.map(({ document }) => document);
-  if (!isActive(rollout)) return { version, documents: keep(documents), trial: null };
+  if (!isActive(rollout)) return { version, generation, documents: keep(documents), trial: null };
   return {
     version,
+    generation,
     documents: keep(stableDocuments(documents, rollout)),
     trial: { documents: keep(documents), isIn: (agentId) => isInCohort(rollout, agentId) },
   };

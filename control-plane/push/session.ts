@@ -2,6 +2,7 @@
 // instead of growing a queue. It knows nothing of stores and ledgers.
 
 import type { ServerResponse } from 'node:http';
+import { writeEventId } from '#contract/event-id.ts';
 
 /** A comment this often keeps proxies from closing the stream and lets the agent notice a dead control plane. */
 export const HEARTBEAT_MS = 15_000;
@@ -11,6 +12,7 @@ export const STALLED_AFTER_MS = 45_000;
 /** A PolicyPush whose documents are JSON already: the text is made once for all agents that get the same. */
 export interface OutgoingPush {
   readonly version: number;
+  readonly generation: string;
   readonly nonce: string;
   readonly documentsJson: string;
   /** It holds a staged change that not everybody has. */
@@ -78,9 +80,10 @@ export class Session {
     }
     // The verdict can arrive in the same turn as the write returns, so the ledger hears of the push first.
     this.#onSent(push);
-    const { version, nonce, documentsJson } = push;
-    const data = `{"version":${version},"nonce":${JSON.stringify(nonce)},"documents":${documentsJson}}`;
-    this.#write(`event: policies\nid: ${version}\ndata: ${data}\n\n`);
+    const { version, generation, nonce, documentsJson } = push;
+    const head = JSON.stringify({ version, ...(generation === '' ? {} : { generation }), nonce });
+    const data = `${head.slice(0, -1)},"documents":${documentsJson}}`;
+    this.#write(`event: policies\nid: ${writeEventId(push)}\ndata: ${data}\n\n`);
   }
 
   /** As a push, but without an id: the agent's place in the policies is not touched. @param adviceJson  an AdvicePush */

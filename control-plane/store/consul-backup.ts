@@ -4,7 +4,14 @@ import { randomUUID } from 'node:crypto';
 import type { PolicyId } from '#contract/policy/policy.ts';
 import { refuseUsedStore, sortRevisions } from './backup.ts';
 import type { ConsulKv, KvOperation } from './consul-kv.ts';
-import { digestOf, documentFrom, type Layout, type RevisionRecord, revisionFrom } from './consul-layout.ts';
+import {
+  digestOf,
+  documentFrom,
+  type Layout,
+  newGeneration,
+  type RevisionRecord,
+  revisionFrom,
+} from './consul-layout.ts';
 import { type Backup, type BackupRevision, type PolicySet, policyIdOf, StoreError } from './store.ts';
 
 /** Consul's limit is 64. */
@@ -66,6 +73,7 @@ export async function writeConsulBackup(kv: ConsulKv, layout: Layout, backup: Ba
   if (backup.rollout !== null) {
     operations.push({ verb: 'set', key: layout.rollout, value: JSON.stringify(backup.rollout) });
   }
+  operations.push(layout.generationTo(newGeneration()));
   for (let from = 0; from < operations.length; from += OPERATIONS_AT_ONCE) {
     await kv.transact(operations.slice(from, from + OPERATIONS_AT_ONCE));
   }

@@ -2,12 +2,13 @@
 // call as of one moment; documents lie beside it under keys that are written once and never changed.
 //
 //   set/index                              {version, commit}: compared and swapped by every change
+//   set/generation                         {generation}: new with the first change and with a restored backup
 //   set/rollout                            the staged change
 //   set/policies/KIND/NAME                 {revision, version, sha256, author, message, at}
 //   history/KIND/NAME/000000000007         the same of one revision, with {action, commit}
 //   documents/KIND/NAME/000000000007/SHA   the text
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import type { Rollout } from '../core/rollout.ts';
 import type { KvEntry, KvOperation } from './consul-kv.ts';
@@ -41,6 +42,8 @@ export interface Snapshot {
   readonly index: IndexRecord | null;
   /** For compare-and-swap; 0 when there is no index, which to Consul means "must not exist". */
   readonly indexModifyIndex: number;
+  /** Null: nothing was written since there are generations. */
+  readonly generation: string | null;
   /** By `KIND/NAME`. */
   readonly policies: ReadonlyMap<string, PolicyRecord>;
   readonly rollout: Rollout | null;
@@ -60,6 +63,10 @@ export class Layout {
 
   get index(): string {
     return `${this.set}index`;
+  }
+
+  get generation(): string {
+    return `${this.set}generation`;
   }
 
   get rollout(): string {
@@ -104,6 +111,10 @@ export class Layout {
     return { verb: 'cas', key: this.index, value: JSON.stringify({ version, commit }), index: indexModifyIndex };
   }
 
+  generationTo(generation: string): KvOperation {
+    return { verb: 'set', key: this.generation, value: JSON.stringify({ generation }) };
+  }
+
   rolloutTo(rollout: Rollout): KvOperation {
     return { verb: 'set', key: this.rollout, value: JSON.stringify(rollout) };
   }
@@ -122,19 +133,22 @@ export class Layout {
     const policies = new Map<string, PolicyRecord>();
     let index: IndexRecord | null = null;
     let indexModifyIndex = 0;
+    let generation: string | null = null;
     let rollout: Rollout | null = null;
     const folder = this.policy('');
     for (const { key, value, modifyIndex } of entries) {
       if (key === this.index) {
         index = record<IndexRecord>(key, value, ['version', 'commit']);
         indexModifyIndex = modifyIndex;
+      } else if (key === this.generation) {
+        generation = record<{ readonly generation: string }>(key, value, ['generation']).generation;
       } else if (key === this.rollout) rollout = record<Rollout>(key, value, ['id', 'policy', 'state', 'stage']);
       else if (key.startsWith(folder)) {
         const policy = record<PolicyRecord>(key, value, ['revision', 'version', 'sha256', 'author', 'message', 'at']);
         policies.set(key.slice(folder.length), policy);
       }
     }
-    return { index, indexModifyIndex, policies, rollout };
+    return { index, indexModifyIndex, generation, policies, rollout };
   }
 
   revisions(entries: readonly KvEntry[]): RevisionRecord[] {
@@ -161,6 +175,11 @@ export function policyFrom(
 export function revisionFrom(document: PolicyDocument | null, of: RevisionRecord): PolicyRevision {
   const { revision, version, action, author, message, at } = of;
   return { revision, version, action, document, author, message, atEpochMs: at };
+}
+
+/** A name that no other store has. */
+export function newGeneration(): string {
+  return randomBytes(6).toString('hex');
 }
 
 export function digestOf(text: string): string {

@@ -11,6 +11,7 @@ import {
   digestOf,
   documentFrom,
   Layout,
+  newGeneration,
   policyFrom,
   type RevisionRecord,
   revisionFrom,
@@ -144,11 +145,16 @@ class ConsulStore implements Store {
       const { version } = this.#known;
       if (version !== ifVersion) return { kind: 'moved', version };
       const commit = randomUUID();
-      const operations = [this.#layout.indexTo(version + 1, commit, snapshot), this.#layout.rolloutTo(rollout)];
+      const generation = snapshot.generation ?? newGeneration();
+      const operations = [
+        this.#layout.indexTo(version + 1, commit, snapshot),
+        this.#layout.generationTo(generation),
+        this.#layout.rolloutTo(rollout),
+      ];
       // The index keeps the name of the last commit only; a later one hides ours, and then the caller looks again anyway.
       const isOurs = async (): Promise<boolean> => (await this.#refresh(deadline.signal)).index?.commit === commit;
       if (!(await this.#commit(operations, isOurs, deadline))) return { kind: 'moved', version: this.#known.version };
-      this.#take({ ...this.#known, version: version + 1, rollout, commit }, true);
+      this.#take({ ...this.#known, version: version + 1, generation, rollout, commit }, true);
       return { kind: 'written', version: version + 1 };
     });
   }
@@ -213,9 +219,11 @@ class ConsulStore implements Store {
       await this.#kv.put(this.#layout.document(id, revision, sha256), change.document, signal);
     }
     const commit = randomUUID();
+    const generation = snapshot.generation ?? newGeneration();
     const entry: RevisionRecord = { ...record, sha256, action: sha256 === null ? 'remove' : 'put', commit };
     const operations: KvOperation[] = [
       this.#layout.indexTo(version, commit, snapshot),
+      this.#layout.generationTo(generation),
       sha256 === null
         ? { verb: 'delete', key: this.#layout.policy(id) }
         : { verb: 'set', key: this.#layout.policy(id), value: JSON.stringify({ ...record, sha256 }) },
@@ -235,7 +243,8 @@ class ConsulStore implements Store {
       change.document === null || sha256 === null
         ? null
         : policyFrom(JSON.parse(change.document) as PolicyDocument, { ...record, sha256 });
-    this.#take({ ...withPolicy(before, id, policy), version, rollout: rollout ?? before.rollout, commit }, true);
+    const set = { ...withPolicy(before, id, policy), version, generation, rollout: rollout ?? before.rollout };
+    this.#take({ ...set, commit }, true);
     return { kind: 'written', revision, version, isChanged: true, isCreated: current === null };
   }
 
@@ -328,7 +337,7 @@ class ConsulStore implements Store {
   }
 
   /** Fetches the texts that are not known yet. */
-  async #complete({ index, policies, rollout }: Snapshot): Promise<Known> {
+  async #complete({ index, generation, policies, rollout }: Snapshot): Promise<Known> {
     const keyed = [...policies].map(([id, record]) => {
       return { id, record, key: this.#layout.document(id, record.revision, record.sha256) };
     });
@@ -342,7 +351,8 @@ class ConsulStore implements Store {
     });
     this.#documents = documents;
     stored.sort((a, b) => (policyIdOf(a.document) < policyIdOf(b.document) ? -1 : 1));
-    return { version: index?.version ?? 0, commit: index?.commit ?? '', policies: stored, rollout };
+    const { version, commit } = index ?? { version: 0, commit: '' };
+    return { version, generation: generation ?? '', commit, policies: stored, rollout };
   }
 
   /**

@@ -8,10 +8,10 @@ export interface Known extends PolicySet {
   readonly commit: string;
 }
 
-export const NOTHING: Known = { version: 0, policies: [], rollout: null, commit: '' };
+export const NOTHING: Known = { version: 0, generation: '', policies: [], rollout: null, commit: '' };
 
-export function setOf({ version, policies, rollout }: Known): PolicySet {
-  return { version, policies, rollout };
+export function setOf({ version, generation, policies, rollout }: Known): PolicySet {
+  return { version, generation, policies, rollout };
 }
 
 export function find(set: PolicySet, id: PolicyId): StoredPolicy | null {

@@ -9,11 +9,14 @@ import { StoreError } from './store.ts';
 
 /** `OTRG`; tells our files from other SQLite files. */
 const APPLICATION_ID = 0x4f545247;
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 const LOCK_WAIT_MS = 2000;
 
+/** An SQL expression: a name that no other store has. */
+export const NEW_GENERATION = 'lower(hex(randomblob(6)))';
+
 const SCHEMA = `
-  CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, rollout TEXT);
+  CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, rollout TEXT, generation TEXT NOT NULL);
   CREATE TABLE policies (
     kind TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, sha256 TEXT NOT NULL,
     revision INTEGER NOT NULL, version INTEGER NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL,
@@ -26,7 +29,7 @@ const SCHEMA = `
     message TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (kind, name, revision)
   ) STRICT, WITHOUT ROWID;
-  INSERT INTO state VALUES (1, 0, NULL);
+  INSERT INTO state VALUES (1, 0, NULL, ${NEW_GENERATION});
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;
@@ -37,6 +40,15 @@ const FROM_SCHEMA_1 = `
   ALTER TABLE state ADD COLUMN rollout TEXT;
   ALTER TABLE policies ADD COLUMN message TEXT NOT NULL DEFAULT '';
   ALTER TABLE revisions ADD COLUMN message TEXT NOT NULL DEFAULT '';
+  PRAGMA user_version = 2;
+  COMMIT;
+`;
+
+/** From schema 2, which knew no generation. */
+const FROM_SCHEMA_2 = `
+  BEGIN IMMEDIATE;
+  ALTER TABLE state ADD COLUMN generation TEXT NOT NULL DEFAULT '';
+  UPDATE state SET generation = ${NEW_GENERATION};
   PRAGMA user_version = ${SCHEMA_VERSION};
   COMMIT;
 `;
@@ -60,6 +72,7 @@ export function openDatabase(path: string, maxBytes: number): DatabaseSync {
     judge(database, path);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
     if (pragma(database, 'user_version') === 1) database.exec(FROM_SCHEMA_1);
+    if (pragma(database, 'user_version') === 2) database.exec(FROM_SCHEMA_2);
     database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(maxBytes / 4096))}`);
     // Takes the write lock once, so that a read-only file or a second owner shows now and not at the first change.
     database.exec('BEGIN IMMEDIATE; UPDATE state SET version = version; COMMIT');

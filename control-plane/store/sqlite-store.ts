@@ -5,7 +5,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { PolicyDocument, PolicyId } from '#contract/policy/policy.ts';
 import type { Rollout } from '../core/rollout.ts';
 import { refuseUsedStore } from './backup.ts';
-import { digest, openDatabase, sqliteCode } from './sqlite-file.ts';
+import { digest, NEW_GENERATION, openDatabase, sqliteCode } from './sqlite-file.ts';
 import {
   type Backup,
   HISTORY_LIMIT,
@@ -133,7 +133,8 @@ class SqliteStore implements Store {
           this.#insertPolicy({ ...one, kind, name, document: JSON.stringify(one.document), at: one.updatedAtEpochMs });
         }
         const kept = rollout === null ? null : JSON.stringify(rollout);
-        this.#run('UPDATE state SET version = ?, rollout = ? WHERE id = 1', version, kept);
+        const state = `UPDATE state SET version = ?, rollout = ?, generation = ${NEW_GENERATION} WHERE id = 1`;
+        this.#run(state, version, kept);
       }),
     );
     this.#announce();
@@ -237,7 +238,8 @@ class SqliteStore implements Store {
 
   #set(): PolicySet {
     const rows = this.#database.prepare('SELECT * FROM policies ORDER BY kind, name').all();
-    return { version: this.#version(), policies: rows.map(policyOf), rollout: this.#rollout() };
+    const generation = String(this.#database.prepare('SELECT generation FROM state WHERE id = 1').get()?.generation);
+    return { version: this.#version(), generation, policies: rows.map(policyOf), rollout: this.#rollout() };
   }
 
   #find(kind: string, name: string): StoredPolicy | null {

@@ -21,6 +21,11 @@ export interface StoredPolicy {
 /** All documents in force at one version. Version 0: nothing was ever written. */
 export interface PolicySet {
   readonly version: number;
+  /**
+   * Names this line of versions: another one from when the store is created, and from when a backup is restored into it. '' before
+   * the first change.
+   */
+  readonly generation: string;
   readonly policies: readonly StoredPolicy[];
   /** The staged change that is under way, or the last one; null when there never was one. */
   readonly rollout: Rollout | null;

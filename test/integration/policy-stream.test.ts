@@ -93,6 +93,7 @@ t.test('a push is applied, acknowledged and kept; the next life begins with it',
     isConnected: true,
     wantedVersion: 3,
     appliedVersion: 3,
+    generation: '',
     problems: [],
     source: 'control-plane',
     failure: null,
@@ -259,6 +260,38 @@ t.test(
     t.same(damaged.reasons().slice(0, 2), ['state_unusable', 'state_unusable']);
   },
 );
+
+t.test('policies of another store are taken whatever their version, kept with its name, and said once', async (t) => {
+  const controlPlane = await new ScriptedControlPlane().start(t);
+  const stateDir = temporaryFolder(t);
+  const world = createWorld(t, controlPlane, { stateDir });
+  world.stream.start();
+  await until(() => controlPlane.streams.length === 1, 2_000);
+  const push = (generation: unknown, version: number, nonce: string): void => {
+    const data = JSON.stringify({ version, generation, nonce, documents: [] });
+    controlPlane.write(`id: ${String(generation)}-${version}\nevent: policies\ndata: ${data}\n\n`);
+  };
+  push('aaa', 7, 'n1');
+  await until(() => world.stream.status().generation === 'aaa', 2_000);
+  push('bbb', 7, 'n2');
+  await until(() => world.stream.status().generation === 'bbb', 2_000);
+  push('bbb', 8, 'n3');
+  await until(() => world.stream.status().appliedVersion === 8, 2_000);
+  t.same(
+    world.reasons().filter((reason) => /store|went_back/.test(reason)),
+    ['store_replaced'],
+  );
+  for (const hostile of [7, '../x', 'x'.repeat(65), {}]) push(hostile, 9, `h${String(hostile).slice(0, 3)}`);
+  await until(() => world.reasons().filter((reason) => reason === 'unreadable_push').length === 4, 2_000);
+  t.match(world.stream.status(), { appliedVersion: 8, generation: 'bbb' });
+  controlPlane.hangUp();
+  await until(() => controlPlane.streams.length === 2, 5_000);
+  t.equal(controlPlane.streams[1]?.headers['last-event-id'], 'bbb-8');
+  await world.stream.stop();
+  const next = createWorld(t, controlPlane, { stateDir });
+  next.stream.start();
+  t.match(next.stream.status(), { appliedVersion: 8, generation: 'bbb', source: 'disk' });
+});
 
 t.test('a control plane that closes every stream after its first words is backed off from', async (t) => {
   const controlPlane = await new ScriptedControlPlane().start(t);

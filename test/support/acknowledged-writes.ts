@@ -31,8 +31,13 @@ export async function writeOnce(url: string, writer: number, count: number, wrot
   return { name, revision: answer.revision, version: answer.version, wrote };
 }
 
-/** @returns what is wrong with the store after `acks` were given to so many writers; versions before `since` were made by others */
-export async function faultsOf(store: Store, writers: number, acks: readonly Ack[], since = 1): Promise<string[]> {
+/** @returns what is wrong with the store after `acks` were given to so many writers; `others` are further documents with versions */
+export async function faultsOf(
+  store: Store,
+  writers: number,
+  acks: readonly Ack[],
+  others: readonly string[] = [],
+): Promise<string[]> {
   const faults: string[] = [];
   const { version, policies } = await store.list();
   const revisions = new Map<string, readonly PolicyRevision[]>();
@@ -45,7 +50,12 @@ export async function faultsOf(store: Store, writers: number, acks: readonly Ack
     const isWhole = current?.revision === history[0]?.revision && current?.version === history[0]?.version;
     if (!isWhole) faults.push(`${name} is at ${current?.revision}, its history at ${history[0]?.revision}`);
   }
-  for (let one = Math.max(since, version - CHECKED_VERSIONS + 1); one <= version; one++) {
+  for (const name of others) {
+    for (const one of await store.history(`ServicePolicy/${name}`)) {
+      makers.set(one.version, (makers.get(one.version) ?? 0) + 1);
+    }
+  }
+  for (let one = Math.max(1, version - CHECKED_VERSIONS + 1); one <= version; one++) {
     if (makers.get(one) !== 1) faults.push(`version ${one} of ${version} was made ${makers.get(one) ?? 0} times`);
   }
   for (const { name, revision, version: acked, wrote } of acks) {

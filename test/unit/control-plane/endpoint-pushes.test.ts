@@ -49,7 +49,7 @@ async function createWorld(t: { teardown(run: () => unknown): unknown }, documen
     },
   });
   const hub = new Hub({
-    initial: { version: 1, documents, trial: null },
+    initial: { version: 1, generation: 'g', documents, trial: null },
     endpoints,
     visible: visibleTo,
     createNonce: () => 'n',
@@ -154,7 +154,7 @@ t.test('who may not call a service is not told who serves it, from the moment th
   say('payments', state(1));
   await until(() => shop.told().length === 1, 5_000);
   t.same(web.told(), ['{"service":"payments","denied":true}']);
-  hub.publish({ version: 2, documents: [intentions('payments', 'shop')], trial: null });
+  hub.publish({ version: 2, generation: 'g', documents: [intentions('payments', 'shop')], trial: null });
   await until(() => web.told().length === 2 && shop.told().length === 2, 5_000);
   t.match(web.told()[1], /"edition":1/);
   t.same(shop.told()[1], '{"service":"payments","denied":true}');

@@ -15,7 +15,7 @@ function set(version: number, sizeBytes = 10): PushSet {
     metadata: { name: 'global' },
     spec,
   };
-  return { version, documents: [document], trial: null };
+  return { version, generation: 'g', documents: [document], trial: null };
 }
 
 interface World {
@@ -91,9 +91,9 @@ t.test('an agent that does not read holds one push at most and gets the newest w
   t.ok(before < 6, `slow was written ${before} of 12 versions`);
   slow.socket.resume();
   await until(() => log.includes('slow got 12'));
-  await until(() => slow.text().includes('id: 12\n'));
+  await until(() => slow.text().includes('id: g-12\n'));
   t.notOk(log.includes('slow got 11'), 'versions in between were skipped');
-  t.ok(quick.text().includes('id: 12\n') || log.includes('quick got 12'));
+  t.ok(quick.text().includes('id: g-12\n') || log.includes('quick got 12'));
 });
 
 t.test('a stream whose bytes do not move is cut, one that is read stays', async (t) => {
@@ -123,6 +123,22 @@ t.test('a burst is pushed at once and once more at its end, and the same version
   t.same(log, ['a connected', 'a got 1', 'a got 2', 'a got 50']);
 });
 
+t.test(
+  'a store that was replaced is pushed under a version that was pushed before, and nothing is pushed without a change',
+  async (t) => {
+    const { hub, log, open } = await createWorld(t);
+    const { text } = await open('a');
+    const replaced = { ...set(1), generation: 'h' };
+    hub.publish(replaced);
+    await until(() => text().includes('id: h-1\n'));
+    hub.publish({ ...replaced });
+    hub.publish({ ...set(1, 20), generation: 'h' });
+    await until(() => log.length === 4);
+    t.same(log, ['a connected', 'a got 1', 'a got 1', 'a got 1']);
+    t.match(text(), /"version":1,"generation":"h","nonce"/);
+  },
+);
+
 t.test('a second stream of an agent takes the first one over', async (t) => {
   const { hub, log, open } = await createWorld(t);
   const first = await open('a');
@@ -145,7 +161,7 @@ t.test('two processes of an agent keep a stream each, and the later one speaks f
   const former = await open('a?1');
   const later = await open('a?2');
   hub.publish(set(2));
-  await until(() => former.text().includes('id: 2\n') && later.text().includes('id: 2\n'));
+  await until(() => former.text().includes('id: g-2\n') && later.text().includes('id: g-2\n'));
   t.equal(hub.size, 2);
   t.same(log, ['a connected', 'a got 1', 'a connected', 'a got 1', 'a got 2'], 'one push an agent is noted');
   former.socket.destroy();
@@ -157,7 +173,7 @@ t.test('two processes of an agent keep a stream each, and the later one speaks f
   await until(() => later.text().endsWith('0\r\n\r\n'));
   t.equal(hub.size, 2, 'two at most, the oldest went');
   fourth.socket.destroy();
-  await until(() => third.text().split('id: 2\n').length === 3);
+  await until(() => third.text().split('id: g-2\n').length === 3);
   t.equal(log.at(-1), 'a got 2', 'who is left is pushed again, for a verdict that counts');
   third.socket.destroy();
   await until(() => log.at(-1) === 'a disconnected');
@@ -174,12 +190,12 @@ t.test('a step of a staged change goes to those that it concerns, its end to eve
   log.length = 0;
   const changed = set(3).documents;
   const trial = (ids: readonly string[]) => ({ documents: changed, isIn: (id: string) => ids.includes(id) });
-  hub.publish({ version: 3, documents: base.documents, trial: trial(['a']) });
+  hub.publish({ version: 3, generation: 'g', documents: base.documents, trial: trial(['a']) });
   await until(() => log.length === 1);
-  hub.publish({ version: 4, documents: base.documents, trial: trial(['a', 'b']) });
+  hub.publish({ version: 4, generation: 'g', documents: base.documents, trial: trial(['a', 'b']) });
   await until(() => log.length === 2);
   t.same(log, ['a got 3 on trial', 'b got 4 on trial'], 'b is left alone first, and then a, which has it already');
-  hub.publish({ version: 5, documents: changed, trial: null });
+  hub.publish({ version: 5, generation: 'g', documents: changed, trial: null });
   await until(() => log.length === 4);
   t.same(log.slice(2).sort(), ['a got 5', 'b got 5']);
 });

@@ -209,10 +209,15 @@ t.test('two sets are pushed, and lists that hold the same stay the same', async 
     message: '',
   });
   const candidate = policy('payments', { old: false });
-  const set = { version: 7, policies: [stored(policy('a')), stored(candidate)], rollout: ROLLOUT };
+  const set = { version: 7, generation: 'g', policies: [stored(policy('a')), stored(candidate)], rollout: ROLLOUT };
   t.same(stableDocuments([policy('a'), candidate], { ...ROLLOUT, stableDocument: null }), [policy('a')]);
   const before = pushSetOf(
-    { version: 6, policies: [stored(policy('a')), stored(policy('payments', { old: true }))], rollout: null },
+    {
+      version: 6,
+      generation: 'g',
+      policies: [stored(policy('a')), stored(policy('payments', { old: true }))],
+      rollout: null,
+    },
     null,
   );
   const during = pushSetOf(set, before);

@@ -94,7 +94,7 @@ t.test('a file that cannot be trusted is refused with a reason, never opened as 
 
   copyFileSync(at('good.db'), at('newer.db'));
   run(at('newer.db'), 'PRAGMA user_version = 99');
-  t.match(refusal(at('newer.db')), { kind: 'unusable', message: /schema 99, this version knows 2/ });
+  t.match(refusal(at('newer.db')), { kind: 'unusable', message: /schema 99, this version knows 3/ });
 
   writeFileSync(at('lost.db-wal'), 'pages without a database');
   t.match(refusal(at('lost.db')), { kind: 'unusable', message: /is gone while its write-ahead log is still there/ });
@@ -149,14 +149,17 @@ t.test('a file of schema 1 is taken over, without messages and without a rollout
   await (await filled(path)).close();
   run(
     path,
-    `ALTER TABLE state DROP COLUMN rollout; ALTER TABLE policies DROP COLUMN message;
+    `ALTER TABLE state DROP COLUMN rollout; ALTER TABLE state DROP COLUMN generation; ALTER TABLE policies DROP COLUMN message;
      ALTER TABLE revisions DROP COLUMN message; PRAGMA user_version = 1`,
   );
   const store = createSqliteStore({ path, epochMs });
   t.match(await store.list(), { version: 3, policies: [{ message: '' }, { message: '' }], rollout: null });
+  const { generation } = await store.list();
+  t.match(generation, /^[0-9a-f]{12}$/);
   t.match(await store.put(document('late'), on(3, { message: 'why' })), { version: 4 });
   await store.close();
   const again = createSqliteStore({ path, epochMs });
   t.teardown(() => again.close());
   t.equal((await again.get('ServicePolicy/late'))?.message, 'why');
+  t.equal((await again.list()).generation, generation);
 });
