@@ -27,5 +27,5 @@ COPY --from=build /src/dist dist
 RUN mkdir /state && chown node:node /state
 VOLUME /state
 USER node
-ENTRYPOINT ["node", "/app/dist/cli/main.js"]
+ENTRYPOINT ["node", "--disable-proto=delete", "/app/dist/cli/main.js"]
 CMD ["--help"]

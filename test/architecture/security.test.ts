@@ -59,6 +59,10 @@ t.test('S7: RegExp is built from our own schemas only', async (t) => {
   );
 });
 
+t.test('S6: the image has no __proto__', async (t) => {
+  t.match(read('Dockerfile'), /^ENTRYPOINT \["node", "--disable-proto=delete", /m);
+});
+
 t.test('S21: few dependencies, exact versions, no scripts of others in the image', async (t) => {
   const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
   t.ok(Object.keys(dependencies).length <= 12, `${Object.keys(dependencies).length} direct dependencies`);

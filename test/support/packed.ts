@@ -8,8 +8,8 @@ import { ROOT } from './processes.ts';
 const SOURCES = ['agent', 'bin', 'cli', 'contract', 'control-plane', 'examples', 'gateway', 'schema', 'scripts'];
 const FILES = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'README.md', 'LICENSE'];
 
-/** Makes `folder` a project that has installed the packed package; returns where it lies. */
-export function installPacked(folder: string): string {
+/** Builds and packs this checkout anew in `folder`; returns the tarball. */
+export function pack(folder: string): string {
   const checkout = `${folder}/checkout`;
   for (const name of [...SOURCES, ...FILES]) cpSync(`${ROOT}${name}`, `${checkout}/${name}`, { recursive: true });
   symlinkSync(`${ROOT}node_modules`, `${checkout}/node_modules`);
@@ -20,9 +20,15 @@ export function installPacked(folder: string): string {
   run('npm', 'pack', '--ignore-scripts', '--silent', '--pack-destination', folder);
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'));
   if (tarball === undefined) throw new Error('npm pack made no tarball');
+  return `${folder}/${tarball}`;
+}
+
+/** Makes `folder` a project that has installed the packed package; returns where it lies. */
+export function installPacked(folder: string): string {
+  const tarball = pack(folder);
   const home = `${folder}/node_modules/outrigger`;
   mkdirSync(home, { recursive: true });
-  execFileSync('tar', ['-xzf', `${folder}/${tarball}`, '--strip-components=1', '-C', home]);
+  execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', home]);
   const { dependencies } = JSON.parse(readFileSync(`${home}/package.json`, 'utf8'));
   for (const name of Object.keys(dependencies)) {
     if (name.includes('/')) mkdirSync(`${home}/node_modules/${name.split('/')[0]}`, { recursive: true });
