@@ -7,8 +7,9 @@ import { locateProblems, parseYamlDocuments } from '#contract/input/yaml-documen
 import { serviceFromHost } from '#contract/names.ts';
 import { checkConsistency } from '#contract/policy/consistency.ts';
 import { parsePolicy } from '#contract/policy/parse-policy.ts';
-import { explainPlan, planService } from '#contract/policy/plan.ts';
+import { type ExplainedPlan, explainPlan, planService } from '#contract/policy/plan.ts';
 import { POLICY_KINDS, type PolicyDocument } from '#contract/policy/policy.ts';
+import { sloOf } from '#contract/policy/slo.ts';
 import { formatDuration, parseDuration } from '#contract/text/durations.ts';
 import { formatProblems } from '#contract/text/problem-text.ts';
 
@@ -99,9 +100,21 @@ const envelope = (kind: string, name: string, spec: unknown) => ({
   metadata: { name },
   spec,
 });
+/** Of a whole document; overrides for single callers have no promise. */
+const promise = fc.record(
+  {
+    target: fc.double({ min: 50, max: 99.9999, noNaN: true }),
+    window: fc.constantFrom('1d', '36h', '30d'),
+    latencyThreshold: fc.integer({ min: 0, max: 3_600_000 }).map(formatDuration),
+  },
+  { requiredKeys: [] },
+);
+const topSections = fc
+  .tuple(sections, option(promise))
+  .map(([spec, slo]) => (slo === undefined ? spec : { ...spec, slo }));
 const valid = fc.oneof(
-  sections.map((spec) => envelope('MeshDefaults', 'global', spec)),
-  fc.tuple(names, sections, fc.array(sections, { maxLength: 1 })).map(([name, spec, [override]]) =>
+  topSections.map((spec) => envelope('MeshDefaults', 'global', spec)),
+  fc.tuple(names, topSections, fc.array(sections, { maxLength: 1 })).map(([name, spec, [override]]) =>
     envelope('ServicePolicy', name, {
       subsets: { stable: { filter: 'Service.Meta.version == "1"' } },
       ...spec,
@@ -229,6 +242,7 @@ t.test('plans: bounded, frozen, independent of the order of documents, and the e
           ) &&
           parseDuration(explained.policy.timeouts.request.value) === plan.policy.timeouts.requestMs &&
           explained.policy.retries.attempts.value === plan.policy.retries.attempts &&
+          isPromised(documents, explained) &&
           explained.rules.length === plan.rules.length &&
           checkConsistency(documents).every(({ code }) => code === 'OTR_INCONSISTENT')
         );
@@ -237,6 +251,19 @@ t.test('plans: bounded, frozen, independent of the order of documents, and the e
     { ...SEED, numRuns: 500 },
   );
 });
+
+/** What is explained to a caller is what the control plane counts by, whoever the caller is. */
+function isPromised(documents: readonly PolicyDocument[], { service, policy: { slo } }: ExplainedPlan): boolean {
+  const { objective, windowMs, latencyThresholdMs, from } = sloOf(documents, service);
+  return (
+    Math.abs(objective - slo.target.value / 100) < 1e-8 &&
+    objective < 1 &&
+    windowMs === parseDuration(slo.window.value) &&
+    latencyThresholdMs === parseDuration(slo.latencyThreshold.value) &&
+    from.target === slo.target.from &&
+    from.window === slo.window.from
+  );
+}
 
 t.test('names and durations: no text throws, what is written reads back', async () => {
   fc.assert(

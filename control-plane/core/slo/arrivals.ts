@@ -4,7 +4,8 @@
 
 export type Arrival = 'old' | 'waiting' | 'first' | 'settled';
 
-interface Agent {
+/** One life of one agent. */
+interface Process {
   sequence: number;
   readonly cameAt: number;
   heardAt: number;
@@ -14,12 +15,14 @@ interface Agent {
 
 /** One that is under way when an agent comes may have been begun before; the one after it was not. */
 const WRITINGS = 2;
-
 /** Longer than the pause between two reports of any agent. */
 const FORGET_AFTER_MS = 600_000;
+/** Of one agent: during a restart with overlap there are two. */
+const LIVES = 2;
 
 export class Arrivals {
-  readonly #agents = new Map<string, Agent>();
+  /** By agent, then by life, the one that came last at the end. */
+  readonly #agents = new Map<string, Map<number, Process>>();
   readonly #isAlone: boolean;
 
   /** @param isAlone  there is no other control plane, ever */
@@ -28,16 +31,21 @@ export class Arrivals {
   }
 
   /**
-   * @param process  names one life of one agent
+   * @param life  names one process of the agent
    * @param sequence  of its report; a gap may have been heard elsewhere
    * @returns `old`: an earlier report that came late; `first`: the first one that may be booked since it came
    */
-  hear(process: string, sequence: number, now: number): Arrival {
-    const known = this.#agents.get(process);
+  hear(agentId: string, life: number, sequence: number, now: number): Arrival {
+    const lives = this.#agents.get(agentId) ?? new Map<number, Process>();
+    this.#agents.set(agentId, lives);
+    const known = lives.get(life);
     if (known !== undefined && sequence <= known.sequence) return 'old';
     if (known === undefined || (sequence > known.sequence + 1 && !this.#isAlone)) {
       const waiting = this.#isAlone ? null : 'unread';
-      this.#agents.set(process, { sequence, cameAt: now, heardAt: now, waiting });
+      lives.delete(life);
+      lives.set(life, { sequence, cameAt: now, heardAt: now, waiting });
+      const [oldest = life] = lives.keys();
+      if (lives.size > LIVES) lives.delete(oldest);
       return waiting === null ? 'first' : 'waiting';
     }
     known.sequence = sequence;
@@ -55,22 +63,30 @@ export class Arrivals {
    * @param began  when the look began
    */
   looked(writings: ReadonlyMap<string, number>, began: number): void {
-    for (const [process, agent] of this.#agents) {
-      if (began - agent.heardAt > FORGET_AFTER_MS) this.#agents.delete(process);
-      if (agent.waiting === null) continue;
-      if (agent.waiting === 'unread') {
-        if (agent.cameAt < began) agent.waiting = new Map(writings);
-        continue;
+    for (const [agentId, lives] of this.#agents) {
+      for (const [life, one] of lives) {
+        if (began - one.heardAt > FORGET_AFTER_MS) lives.delete(life);
+        else wait(one, writings, began);
       }
-      for (const [other, count] of agent.waiting) {
-        // One that is gone left its counts with another one, which is there at once.
-        if ((writings.get(other) ?? Number.POSITIVE_INFINITY) >= count + WRITINGS) agent.waiting.delete(other);
-      }
+      if (lives.size === 0) this.#agents.delete(agentId);
     }
   }
 
   /** What this control plane counted is counted elsewhere now: everybody arrives anew. */
   reset(): void {
     this.#agents.clear();
+  }
+}
+
+function wait(one: Process, writings: ReadonlyMap<string, number>, began: number): void {
+  const { waiting, cameAt } = one;
+  if (waiting === null) return;
+  if (waiting === 'unread') {
+    if (cameAt < began) one.waiting = new Map(writings);
+    return;
+  }
+  for (const [other, count] of waiting) {
+    // One that is gone left its counts with another one, which is there at once.
+    if ((writings.get(other) ?? Number.POSITIVE_INFINITY) >= count + WRITINGS) waiting.delete(other);
   }
 }

@@ -76,14 +76,14 @@ export class SloIntake {
   take(agentId: string, report: AgentReport, now: number, epochMs: number): void {
     const { sequence, startedAtEpochMs } = report;
     const process = `${agentId}\n${startedAtEpochMs}`;
-    const arrival = this.#arrivals.hear(process, sequence, now);
+    const arrival = this.#arrivals.hear(agentId, startedAtEpochMs, sequence, now);
     if (arrival === 'old' || arrival === 'waiting') return;
     for (const edge of ownEdges(report)) {
       const { destination: service, direction, source } = edge;
       const key = `${process}\n${direction}\n${source}`;
       const base = this.#baseOf(service, key, arrival === 'first');
       const counts = countsOf(edge);
-      this.#book.own.setBase(service, key, { counts, atEpochMs: epochMs });
+      if (!this.#book.own.setBase(service, key, { counts, atEpochMs: epochMs })) continue;
       // What was counted while nobody could be told is dated by nobody.
       if (epochMs - (base?.atEpochMs ?? startedAtEpochMs) > DATED_FOR_MS) continue;
       const [successes = 0, slow = 0, ...failed] = added(counts, base);

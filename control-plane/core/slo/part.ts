@@ -7,6 +7,8 @@ import { type ArchivedRing, EventRing } from './ring.ts';
 
 /** Services with a budget; further ones have none. Each costs 31 KB. */
 export const BUDGET_LIMIT = 1_000;
+/** Edges of agents whose place is kept; further ones are not booked. Each costs some 300 bytes. */
+export const BASE_LIMIT = 200_000;
 /** Counts older than this are not booked: nobody can date them. */
 export const DATED_FOR_MS = 300_000;
 
@@ -40,6 +42,7 @@ export class SloPart {
   readonly #counted = new Map<string, Counted>();
   /** By service, then by edge. */
   readonly #bases = new Map<string, Map<string, Base>>();
+  #baseCount = 0;
 
   services(): string[] {
     return [...this.#counted.keys()];
@@ -71,16 +74,24 @@ export class SloPart {
     return this.#bases.get(service)?.get(edge) ?? null;
   }
 
-  setBase(service: string, edge: string, base: Base): void {
+  /** @returns false when there is no room for one more edge: what is added to it must not be booked, or it would be booked again */
+  setBase(service: string, edge: string, base: Base): boolean {
     const bases = this.#bases.get(service) ?? new Map<string, Base>();
+    if (!bases.has(edge)) {
+      if (this.#baseCount >= BASE_LIMIT) return false;
+      this.#baseCount++;
+    }
     this.#bases.set(service, bases);
     bases.set(edge, base);
+    return true;
   }
 
   /** Drops bases that are of no use any more. O(edges) */
   tidy(epochMs: number): void {
     for (const [service, bases] of this.#bases) {
-      for (const [edge, { atEpochMs }] of bases) if (epochMs - atEpochMs > DATED_FOR_MS) bases.delete(edge);
+      for (const [edge, { atEpochMs }] of bases) {
+        if (epochMs - atEpochMs > DATED_FOR_MS && bases.delete(edge)) this.#baseCount--;
+      }
       if (bases.size === 0) this.#bases.delete(service);
     }
   }
@@ -88,6 +99,7 @@ export class SloPart {
   clear(): void {
     this.#counted.clear();
     this.#bases.clear();
+    this.#baseCount = 0;
   }
 
   archive(): ArchivedService[] {

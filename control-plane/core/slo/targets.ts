@@ -2,6 +2,7 @@
 
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { type SloTarget, sloOf } from '#contract/policy/slo.ts';
+import { BUDGET_LIMIT } from './part.ts';
 
 export class SloTargets {
   #documents: readonly PolicyDocument[] = [];
@@ -14,8 +15,12 @@ export class SloTargets {
   }
 
   of(service: string): SloTarget {
-    const known = this.#known.get(service) ?? sloOf(this.#documents, service);
-    this.#known.set(service, known);
-    return known;
+    const known = this.#known.get(service);
+    if (known !== undefined) return known;
+    const found = sloOf(this.#documents, service);
+    // Agents say the names, and may say any number of them.
+    if (this.#known.size >= BUDGET_LIMIT) this.#known.clear();
+    this.#known.set(service, found);
+    return found;
   }
 }

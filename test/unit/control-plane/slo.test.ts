@@ -2,8 +2,10 @@
 
 import t from 'tap';
 import { blameOf, illMinority, NO_ACCOUNTS } from '../../../control-plane/core/slo/accounts.ts';
+import { Arrivals } from '../../../control-plane/core/slo/arrivals.ts';
 import { type AlertChange, LEAST_BAD_EVENTS, SloBook } from '../../../control-plane/core/slo/book.ts';
 import { composedOf, inParallel, inSeries } from '../../../control-plane/core/slo/composed.ts';
+import { BASE_LIMIT, DATED_FOR_MS } from '../../../control-plane/core/slo/part.ts';
 import { DAY_MS, EventRing } from '../../../control-plane/core/slo/ring.ts';
 import { sloTarget } from '../../support/slo-target.ts';
 
@@ -217,4 +219,47 @@ t.test('a failure is put down to the endpoints, the service or the path by what 
     sees('d', [50, 0], [0, 0]),
   ];
   t.same(illMinority(half), ['a'], 'a stray failure elsewhere changes nothing');
+});
+
+t.test('an agent is booked once the others have written twice since it came, and again after a gap', async (t) => {
+  const arrivals = new Arrivals(false);
+  const looked = (now: number, ...counts: number[]) =>
+    arrivals.looked(new Map(counts.map((count, index) => [`plane-${index}`, count])), now);
+  t.equal(arrivals.hear('a', 1, 1, 10), 'waiting');
+  looked(10, 7, 7);
+  t.equal(arrivals.hear('a', 1, 2, 11), 'waiting', 'that look began before it came');
+  looked(12, 7, 7);
+  looked(13, 8, 9);
+  t.equal(arrivals.hear('a', 1, 3, 13), 'waiting', 'a writing may have begun before it came');
+  looked(14, 9, 9);
+  t.equal(arrivals.hear('a', 1, 3, 14), 'old', 'a report that came late');
+  t.equal(arrivals.hear('a', 1, 4, 14), 'first');
+  t.equal(arrivals.hear('a', 1, 5, 15), 'settled');
+  t.equal(arrivals.hear('a', 1, 7, 16), 'waiting', 'the one between may have been heard elsewhere');
+  looked(17, 9, 9);
+  looked(18, 9 + 2);
+  t.equal(arrivals.hear('a', 1, 8, 18), 'first', 'one of the others is gone');
+  t.equal(arrivals.hear('a', 2, 1, 19), 'waiting', 'another life');
+  t.equal(arrivals.hear('a', 1, 9, 20), 'settled', 'beside the former one, which drains');
+  arrivals.reset();
+  t.equal(arrivals.hear('a', 1, 10, 21), 'waiting');
+  const alone = new Arrivals(true);
+  t.same(
+    [1, 2, 2, 9].map((sequence) => alone.hear('a', 1, sequence, sequence)),
+    ['first', 'settled', 'old', 'settled'],
+  );
+});
+
+t.test('without room for one more edge nothing is booked that could be booked again', async (t) => {
+  const book = bookOf(0.999);
+  for (let nth = 0; nth < BASE_LIMIT; nth++) book.own.setBase('payments', `e${nth}`, { counts: [1], atEpochMs: START });
+  t.equal(book.own.setBase('payments', 'one more', { counts: [1], atEpochMs: START }), false);
+  t.equal(
+    book.own.setBase('payments', 'e1', { counts: [2], atEpochMs: START + 1 }),
+    true,
+    'those that are known go on',
+  );
+  book.own.tidy(START + DATED_FOR_MS + 1);
+  t.equal(book.own.setBase('carts', 'one more', { counts: [1], atEpochMs: START }), true, 'room again');
+  t.same([book.own.base('payments', 'e0'), book.own.base('payments', 'e1')?.counts], [null, [2]]);
 });
