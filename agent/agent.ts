@@ -304,6 +304,8 @@ export function createAgent(options: AgentOptions): Agent {
 
   async function open(): Promise<{ admin: HostPort; outbound: HostPort; inbound: HostPort | null }> {
     const adminAddress = await openListener('listeners.admin', config.listeners.admin, () => admin.listen());
+    const { metrics: scrapes } = config.listeners;
+    if (scrapes !== null) await openListener('listeners.metrics', scrapes, () => admin.listenForScrapes());
     const [first = config.listeners.outbound] = await Promise.all(
       outbound.map((one) => openListener(one.key, one.address, () => one.listener.listen())),
     );

@@ -33,6 +33,8 @@ export interface AgentConfig {
     readonly outbound: HostPort;
     readonly inbound: HostPort | null;
     readonly admin: HostPort;
+    /** For scrapes alone; null: they go to the admin API. */
+    readonly metrics: HostPort | null;
     /** Lets a successor bind the same addresses while this process still serves. */
     readonly sharePorts: boolean;
   };
@@ -99,6 +101,7 @@ function fillIn(file: AgentConfigFile, hostName: string | undefined): AgentConfi
       outbound: address(listeners.outbound ?? '127.0.0.1:15001'),
       inbound: hasApplication ? address(listeners.inbound ?? '0.0.0.0:15006') : null,
       admin: address(listeners.admin ?? '127.0.0.1:15000'),
+      metrics: listeners.metrics === undefined ? null : address(listeners.metrics),
       sharePorts: listeners.sharePorts ?? false,
     },
     upstreams: upstreams.map(({ service, listen, protocol, endpoints }) => ({
@@ -182,6 +185,7 @@ function listenersApart({ service, listeners = {}, upstreams = [] }: AgentConfig
     { path: 'listeners.outbound', text: listeners.outbound ?? '127.0.0.1:15001' },
     ...(service.port === undefined ? [] : [{ path: 'listeners.inbound', text: listeners.inbound ?? '0.0.0.0:15006' }]),
     { path: 'listeners.admin', text: listeners.admin ?? '127.0.0.1:15000' },
+    ...(listeners.metrics === undefined ? [] : [{ path: 'listeners.metrics', text: listeners.metrics }]),
     ...upstreams.flatMap(({ listen }, index) =>
       listen === undefined ? [] : [{ path: `upstreams[${index}].listen`, text: listen }],
     ),

@@ -6,11 +6,13 @@ import type { HostPort } from '../config.ts';
 import { isOwnHost, isSameOrigin } from './host-check.ts';
 import type { AdminOptions } from './options.ts';
 import { sendError, sendProblem } from './problem.ts';
-import { adminRoutes, serveRoutes } from './routes.ts';
+import { type AdminRoute, adminRoutes, serveRoutes } from './routes.ts';
 
 export interface Admin {
   /** Opens the listener; answers with the bound address. Rejects when the address cannot be bound. */
   listen(): Promise<HostPort>;
+  /** Opens the listener for scrapes, where there is one. */
+  listenForScrapes(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -27,7 +29,28 @@ export const ADMIN_LIMITS = {
 /** Probes are cheap and must be answered even while others flood. */
 const NEVER_REFUSED = ['/live', '/ready'];
 
+/** What the listener for scrapes has. */
+const SCRAPED = ['/metrics', ...NEVER_REFUSED];
+
 export function createAdmin(options: AdminOptions): Admin {
+  const routes = adminRoutes(options, ADMIN_LIMITS);
+  const { metrics } = options.config.listeners;
+  const admin = createServer(options, options.address, routes);
+  const scraped = routes.filter(({ path }) => SCRAPED.includes(path));
+  const scrapes = metrics === null ? null : { address: metrics, app: createServer(options, metrics, scraped) };
+  const { sharePorts } = options.config.listeners;
+  return {
+    listen: () => listenAt(admin, options.address, sharePorts),
+    listenForScrapes: async () => {
+      if (scrapes !== null) await listenAt(scrapes.app, scrapes.address, sharePorts);
+    },
+    close: async () => {
+      await Promise.all([admin.close(), scrapes?.app.close()]);
+    },
+  };
+}
+
+function createServer(options: AdminOptions, address: HostPort, routes: readonly AdminRoute[]): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: ADMIN_LIMITS.maxBodyBytes,
@@ -40,7 +63,7 @@ export function createAdmin(options: AdminOptions): Admin {
   // No route reads a body: whatever comes is dropped, so that `curl -X POST -d ''` works like a bare POST.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null));
-  protect(app, options.address.host);
+  protect(app, address.host);
   capConcurrency(app);
   app.setErrorHandler((error, request, reply) => {
     const fault = error as Parameters<typeof sendError>[1];
@@ -48,20 +71,17 @@ export function createAdmin(options: AdminOptions): Admin {
       options.log.logger.error({ err: error, url: request.url }, 'admin request failed');
     return sendError(reply, fault);
   });
-  serveRoutes(app, adminRoutes(options, ADMIN_LIMITS));
-  return {
-    async listen() {
-      const { host, port } = options.address;
-      const { sharePorts } = options.config.listeners;
-      // Fastify hands its options on to net.Server and only its types do not know this one.
-      const address = { host, port, reusePort: sharePorts };
-      await app.listen(address);
-      const bound = app.server.address();
-      if (bound === null || typeof bound === 'string') throw new Error('the admin API has no address');
-      return { host: bound.address, port: bound.port };
-    },
-    close: () => app.close(),
-  };
+  serveRoutes(app, routes);
+  return app;
+}
+
+async function listenAt(app: FastifyInstance, { host, port }: HostPort, reusePort: boolean): Promise<HostPort> {
+  // Fastify hands its options on to net.Server and only its types do not know this one.
+  const address = { host, port, reusePort };
+  await app.listen(address);
+  const bound = app.server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('the admin API has no address');
+  return { host: bound.address, port: bound.port };
 }
 
 function protect(app: FastifyInstance, bound: string): void {

@@ -92,11 +92,12 @@ async function checkPorts(
   config: AgentConfig,
   say: ReturnType<typeof sectionOf>['say'],
 ): Promise<void> {
-  const { outbound, inbound, admin } = config.listeners;
+  const { outbound, inbound, admin, metrics } = config.listeners;
   const wanted = [
     ['listeners.outbound', outbound],
     ['listeners.inbound', inbound],
     ['listeners.admin', admin],
+    ['listeners.metrics', metrics],
     ...config.upstreams.map(({ listen }, index) => [`upstreams[${index}].listen`, listen] as const),
   ] as const;
   for (const [key, address] of wanted) {

@@ -149,6 +149,12 @@ export const AgentConfigSchema = Type.Object(
           outbound: hostPort('127.0.0.1:15001', 'Where the application sends its calls.'),
           inbound: hostPort('0.0.0.0:15006', 'Where other agents reach the application.'),
           admin: hostPort('127.0.0.1:15000', 'Admin API; has no password, keep it on loopback.'),
+          metrics: Type.Optional(
+            checked('hostPort', {
+              means:
+                'A listener of its own for Prometheus: /metrics, /live and /ready, and nothing that changes or shows more. The admin API can then stay on loopback.',
+            }),
+          ),
           sharePorts: flag(false, {
             means:
               'Bind every listener with SO_REUSEPORT, so that a new process with the same configuration can start, and then the old one stop, without refusing anybody. Another process of the same user can then take part of the traffic by mistake. Linux.',

@@ -123,12 +123,12 @@ export function options(over: Partial<AdminOptions> = {}): AdminOptions {
 export async function start(
   t: Teardown,
   over: Partial<AdminOptions> = {},
-): Promise<{ host: string; port: number; options: AdminOptions }> {
+): Promise<{ host: string; port: number; options: AdminOptions; admin: ReturnType<typeof createAdmin> }> {
   const made = options(over);
   const admin = createAdmin(made);
   const bound = await admin.listen();
   t.teardown(() => admin.close());
-  return { ...bound, options: made };
+  return { ...bound, options: made, admin };
 }
 
 export function ask(

@@ -36,6 +36,7 @@ t.test('a name is enough, and the defaults are those of the design', async (t) =
         outbound: { host: '127.0.0.1', port: 15_001 },
         inbound: { host: '0.0.0.0', port: 15_006 },
         admin: { host: '127.0.0.1', port: 15_000 },
+        metrics: null,
         sharePorts: false,
       },
       upstreams: [],
