@@ -46,7 +46,8 @@ export class SloWatch {
   #look(): void {
     const { book, intake, clock, isLeader, onChange } = this.#options;
     intake.review(clock.now());
-    if (isLeader()) for (const change of book.evaluate(clock.epochMs())) onChange(change);
+    // Who leads is not known while the store is away, and to be told twice is better than not at all.
+    if (isLeader() || this.#isFailing) for (const change of book.evaluate(clock.epochMs())) onChange(change);
     if (this.#running !== null || clock.now() - this.#exchangedAt < EXCHANGE_EVERY_MS) return;
     this.#exchangedAt = clock.now();
     this.#running = this.#guarded(() => this.#exchange.run()).finally(() => {

@@ -3,6 +3,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import t, { type Test } from 'tap';
 import type { EdgeReport, PolicyPush } from '#contract/frames.ts';
+import { SketchRecorder } from '#contract/latency-sketch.ts';
 import { SimulatedAgent } from '../../bench/fleet/simulated-agent.ts';
 import { ask, startControlPlane } from '../support/control-plane-client.ts';
 import { temporaryFolder, until } from '../support/processes.ts';
@@ -31,7 +32,7 @@ interface Fleet {
   having(request: string | null): number;
 }
 
-/** Agents that call payments; every call fails while the timeout is 1 ms. */
+/** Agents that call payments; every call fails while the timeout is 1 ms, and takes 300 ms in place of 5 while it is 7 s. */
 function startFleet(
   t: Test,
   urls: readonly string[],
@@ -43,10 +44,12 @@ function startFleet(
   const agents = Array.from({ length: count }, (_, index) => {
     let requests = 0;
     let successes = 0;
+    const latency = new SketchRecorder();
     const edges = (): EdgeReport[] => {
       requests += CALLS;
       successes += timeoutIn(agent.push) === '1ms' ? 0 : CALLS;
-      const none = { retries: 0, inFlight: 0 };
+      for (let call = 0; call < CALLS; call++) latency.record(timeoutIn(agent.push) === '7s' ? 300 : 5);
+      const none = { retries: 0, inFlight: 0, latency: latency.sketch() };
       return [{ direction: 'outbound', source: 'orders', destination: 'payments', requests, successes, ...none }];
     };
     const agent: SimulatedAgent = new SimulatedAgent({
@@ -129,6 +132,39 @@ t.test('a change that breaks requests reaches one agent and goes back by itself'
     const listed = (await ask(`${url}/v1/agents`, 'GET')).body.agents as { policy: { isInSync: boolean } }[];
     return listed.filter(({ policy }) => policy.isInSync).length === AGENTS;
   }, 10_000);
+});
+
+t.test(
+  'a change that makes requests slow reaches one agent of 40 and goes back by itself',
+  { timeout: 60_000 },
+  async (t) => {
+    const { url } = await startControlPlane(t);
+    const fleet = startFleet(t, [url], AGENTS);
+    await until(() => fleet.agents.every(({ push }) => push !== null), 10_000);
+    t.equal((await ask(`${url}${PAYMENTS}?rollout=staged&soak=30s`, 'PUT', document('7s'))).status, 201);
+    await untilState(url, 'halted');
+    t.match(
+      (await rolloutAt(url))?.reason,
+      /^Half of the requests of orders takes more than [23]\d\d\.\d ms where it is in force, [45]\.\d ms elsewhere\.$/,
+    );
+    await until(() => fleet.having(null) === AGENTS, 10_000);
+    t.equal(fleet.touchedBy('7s'), 1, `1 of ${AGENTS} agents had it`);
+  },
+);
+
+t.test('in a fleet of one the minute before is compared with', { timeout: 60_000 }, async (t) => {
+  const { url } = await startControlPlane(t);
+  const fleet = startFleet(t, [url], 1);
+  await until(async () => {
+    const services = (await ask(`${url}/v1/services`, 'GET')).body.services as {
+      availability: { life: { valid: number } };
+    }[];
+    return services.some(({ availability }) => availability.life.valid >= 10 * CALLS);
+  }, 20_000);
+  t.equal((await ask(`${url}${PAYMENTS}?rollout=staged&soak=30s`, 'PUT', document('7s'))).status, 201);
+  await untilState(url, 'halted');
+  t.match((await rolloutAt(url))?.reason, /^Half of the requests .* in force, [45]\.\d ms in the minute before\.$/);
+  await until(() => fleet.having(null) === 1, 10_000);
 });
 
 t.test(
