@@ -44,6 +44,7 @@ export async function startDemo(t: Teardown, ...args: string[]): Promise<Demo> {
 /** As `/v1/services/NAME` has it over all agents; undefined while nobody knows it. */
 export async function findEndpoint(demo: Demo, instance: string): Promise<SeenEndpoint | undefined> {
   const answer = await fetch(`${demo.url}/v1/services/${instance.replace(/-\d+$/, '')}`);
+  if (answer.status === 404) return undefined;
   const { endpoints } = (await answer.json()) as { endpoints: readonly SeenEndpoint[] }; // the contract of the API
   return endpoints.find(({ id }) => id.includes(`@${instance}@`));
 }
