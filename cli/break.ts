@@ -44,8 +44,7 @@ async function breakInstance(instance: string, mode: (typeof MODES)[number], ter
   if (!answer.ok) throw new CommandFailure((await answer.text()).trim(), { exitCode: EXIT.problemFound });
   const service = instance.replace(/-\d+$/, '');
   const what = mode === 'ok' ? `${instance} is well again` : `${instance} breaks: ${mode}`;
-  const control = `--control-plane http://127.0.0.1:${demo.controlPlanePort}`;
-  terminal.out(`${what}\nsee   ${WHAT_TO_SEE[mode].replace('SERVICE', service)} ${control}\n`);
+  terminal.out(`${what}\nsee   ${WHAT_TO_SEE[mode].replace('SERVICE', service)}\n`);
   if (mode !== 'ok') terminal.out(`mend  outrigger break ${instance} ok\n`);
 }
 

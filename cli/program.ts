@@ -8,6 +8,7 @@ import { addCheckCommand } from './check.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addConfigCommand } from './config-dump.ts';
 import { addControlPlaneCommand } from './control-plane.ts';
+import { preferRunningDemo } from './demo/default-addresses.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEndpointsCommand } from './endpoints.ts';
 import { addExplainCommand } from './explain.ts';
@@ -36,6 +37,7 @@ export function buildProgram(terminal: Terminal): Command {
     .addHelpText('after', `\n${EXIT_CODES}`)
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) });
+  preferRunningDemo(program, terminal);
   addDemoCommand(program, terminal);
   addBreakCommand(program, terminal);
   addAgentCommand(program, terminal);

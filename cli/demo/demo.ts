@@ -17,12 +17,12 @@ import { CommandFailure, EXIT, type Terminal } from '../terminal.ts';
 import { FleetObserver } from './observer.ts';
 import { findFreePorts } from './ports.ts';
 import { setFault, startProcesses, untilControlPlaneReady, untilMeshReady } from './processes.ts';
-import { noteRunningDemo, whatToTry } from './running.ts';
+import { noteRunningDemo, WHAT_TO_TRY } from './running.ts';
 import { renderFrame, renderLine } from './screen.ts';
-import { type Break, buildScript, initialPolicies, type PolicyInput, type Step } from './script.ts';
+import { type Break, buildScript, describeStory, initialPolicies, type PolicyInput, type Step } from './script.ts';
 import { buildTopology, controlPlaneUrl, INSTANCE_COUNT, PORT_COUNT, type Topology } from './topology.ts';
 import { Traffic } from './traffic.ts';
-import { type DemoFacts, judgeDemo, verdictSentence } from './verdict.ts';
+import { type DemoFacts, judgeDemo, roundSentence, verdictSentence } from './verdict.ts';
 
 export interface DemoSettings {
   readonly isOnce: boolean;
@@ -127,7 +127,8 @@ class Demo {
     this.#readyAt = systemClock.now();
     this.#readyMs = this.#readyAt - startedAt;
     this.#say(`mesh ready in ${(this.#readyMs / 1000).toFixed(1)} s   dashboard ${controlPlaneUrl(this.#topology)}`);
-    for (const line of whatToTry(this.#topology)) this.#say(line);
+    this.#say(describeStory(this.#settings));
+    for (const line of WHAT_TO_TRY) this.#say(line);
     this.#traffic.start();
     const looking = this.#keepLooking();
     const drawing = this.#keepDrawing();
@@ -149,6 +150,7 @@ class Demo {
       }
       await this.#sleepUntil(startedAt + this.#settings.durationMs);
       if (this.#settings.isOnce) return;
+      if (!isCalm) this.#tell(roundSentence(this.#facts(), round + 1));
     }
   }
 
@@ -202,11 +204,15 @@ class Demo {
     }
   }
 
-  #judge(): void {
-    const { sent, succeeded, skipped, lastFailure } = this.#traffic.counts();
+  #facts(): DemoFacts {
+    const { sent, succeeded, skipped } = this.#traffic.counts();
     const { ejected, reinstated } = this.#observer;
-    const facts = { readyMs: this.#readyMs, ejected, reinstated, policy: this.#policy, sent, succeeded, skipped };
-    const verdict = judgeDemo(facts, INSTANCE_COUNT);
+    return { readyMs: this.#readyMs, ejected, reinstated, policy: this.#policy, sent, succeeded, skipped };
+  }
+
+  #judge(): void {
+    const { lastFailure } = this.#traffic.counts();
+    const verdict = judgeDemo(this.#facts(), INSTANCE_COUNT);
     if (this.#settings.isJson) this.#terminal.out(`${JSON.stringify({ ...verdict, lastFailure })}\n`);
     else this.#terminal.out(`${paint(this.#terminal, verdict.ok ? 'green' : 'red', verdictSentence(verdict))}\n`);
     if (!verdict.ok) this.#terminal.exitCode = EXIT.problemFound;

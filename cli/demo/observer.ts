@@ -20,14 +20,14 @@ export class FleetObserver {
   /** @returns sentences about what changed since the last look */
   look(services: readonly ServiceView[]): string[] {
     const news: string[] = [];
-    for (const { id, observers } of services.flatMap(({ endpoints }) => endpoints)) {
+    for (const { id, address, observers } of services.flatMap(({ endpoints }) => endpoints)) {
       for (const { agentId, state, reason } of observers) {
         const key = `${agentId} ${id}`;
         const name = endpointName(id);
         if (state === 'ejected' && !this.#out.has(key)) {
           this.#out.add(key);
           this.#ejected.add(name);
-          news.push(`${agentId}: ${reason ?? `${name} ejected`}`);
+          news.push(`${agentId}: ${reason === null ? `${name} ejected` : byName(reason, name, address)}`);
         } else if (state === 'serving' && this.#out.delete(key)) {
           this.#reinstated.add(name);
           news.push(`${agentId}: ${name} serves again`);
@@ -36,6 +36,12 @@ export class FleetObserver {
     }
     return news;
   }
+}
+
+/** Agents speak of addresses; in the demo everything else is told by instance. */
+function byName(reason: string, name: string, address: string): string {
+  const space = reason.indexOf(' ');
+  return reason.slice(0, space).endsWith(`@${address}`) ? `${name}${reason.slice(space)}` : reason;
 }
 
 /** How many agents keep the endpoint out of their picks, entirely or but for a probe. */

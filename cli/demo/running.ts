@@ -4,12 +4,14 @@
 import { lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import type { Topology } from './topology.ts';
+import { consulUrlOf, type Topology } from './topology.ts';
 
 export interface RunningDemo {
   readonly pid: number;
   readonly faultPort: number;
   readonly controlPlanePort: number;
+  /** Of the embedded registry, or of the Consul that the demo was given. */
+  readonly consulUrl: string;
   readonly instances: readonly string[];
   /** Admin port by instance. */
   readonly adminPorts: Readonly<Record<string, number>>;
@@ -35,6 +37,7 @@ export function noteRunningDemo(topology: Topology): () => void {
     pid: process.pid,
     faultPort: topology.faultPort,
     controlPlanePort: topology.controlPlanePort,
+    consulUrl: consulUrlOf(topology),
     instances: topology.instances.map(({ id }) => id),
     adminPorts: Object.fromEntries(topology.instances.map(({ id, ports }) => [id, ports.admin])),
   };
@@ -49,16 +52,13 @@ function fileOf(): string {
   return join(tmpdir(), `outrigger-demo-${userInfo().uid}.json`);
 }
 
-/** Commands that show something while the demo runs, ready to be copied. */
-export function whatToTry(topology: Topology): string[] {
-  const url = `--control-plane http://127.0.0.1:${topology.controlPlanePort}`;
-  const orders = topology.instances.find(({ id }) => id === 'orders-1');
-  return [
-    'try in another window:',
-    '  npx outrigger break payments-2 slow',
-    `  npx outrigger stat ${url}`,
-    `  npx outrigger endpoints payments --watch ${url}`,
-    `  npx outrigger tap --service payments -n 5 --admin http://127.0.0.1:${orders?.ports.admin}`,
-    `  npx outrigger explain route GET http://payments/ --from orders ${url}`,
-  ];
-}
+/** Commands that show something while the demo runs; they find it by its note. */
+export const WHAT_TO_TRY: readonly string[] = [
+  'try in another window of this folder:',
+  '  npx outrigger endpoints payments              who serves, who is out and why',
+  '  npx outrigger break payments-2 slow           or 500, blackhole, reset, crash; ok mends it',
+  '  npx outrigger stat --watch                    rates and latencies of each edge',
+  '  npx outrigger tap --service payments -n 5     requests as they end',
+  '  npx outrigger why                             the last decisions; with an ID, all about one',
+  '  npx outrigger explain route GET http://payments/ --from orders',
+];

@@ -68,6 +68,23 @@ export function buildScript(durationMs: number, breaks: Break | null, round: num
   ];
 }
 
+/** What is seen, in two lines, before it begins. */
+export function describeStory(settings: {
+  readonly durationMs: number;
+  readonly breaks: Break | null;
+  readonly isCalm: boolean;
+  readonly perSecond: number;
+}): string {
+  const { durationMs, breaks, isCalm, perSecond } = settings;
+  const steps = isCalm
+    ? []
+    : buildScript(durationMs, breaks, 0).map(({ atMs, text }) => `${Math.round(atMs / 1000)} s ${text}`);
+  return (
+    `${perSecond} requests/s of end users → web → 2 × orders → 4 × payments, an agent beside each\n` +
+    (steps.length === 0 ? 'nothing breaks by itself: that is left to you' : `at ${steps.join(', ')}`)
+  );
+}
+
 /** What the demo sets at the start so that a minute is enough to see everything; all other values are the defaults. */
 export function initialPolicies(durationMs: number): PolicyInput[] {
   const base = Math.max(1, Math.round((5 * durationMs) / DEFAULT_DURATION_MS));

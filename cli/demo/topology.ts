@@ -70,7 +70,7 @@ export function agentConfig(topology: Topology, instance: Instance, stateDir: st
       admin: `127.0.0.1:${ports.admin}`,
     },
     ...(calls === null ? {} : { upstreams: [{ service: calls }] }),
-    consul: { url: topology.consulUrl ?? `http://127.0.0.1:${topology.registryPort}` },
+    consul: { url: consulUrlOf(topology) },
     controlPlane: { url: controlPlaneUrl(topology) },
     stateDir,
     log: { level: 'warn', access: 'off' },
@@ -84,6 +84,10 @@ export function controlPlaneConfig(topology: Topology, stateDir: string): object
     ...(topology.consulUrl === null ? { registry: { listen: `127.0.0.1:${topology.registryPort}` } } : {}),
     log: { level: 'warn' },
   };
+}
+
+export function consulUrlOf({ consulUrl, registryPort }: Topology): string {
+  return consulUrl ?? `http://127.0.0.1:${registryPort}`;
 }
 
 export function controlPlaneUrl(topology: Topology): string {

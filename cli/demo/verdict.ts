@@ -58,6 +58,15 @@ export function verdictSentence(verdict: DemoVerdict): string {
   );
 }
 
+/** What a round came to, for who watches on. */
+export function roundSentence({ sent, succeeded, ejected, reinstated }: DemoFacts, round: number): string {
+  const back = ejected.filter((name) => reinstated.includes(name));
+  return (
+    `round ${round} is over: ${succeeded} of ${sent} requests of end users succeeded so far; callers left ` +
+    `${ejected.join(', ') || 'nobody'} and took back ${back.join(', ') || 'nobody'}; the same again now`
+  );
+}
+
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -55,9 +55,7 @@ async function retries(demo: Demo, reason: string): Promise<number> {
 
 /** Instances of payments whose checks the registry calls passing. */
 async function passing(demo: Demo): Promise<number> {
-  const dump = await fetch(`${demo.adminUrl('orders-1')}/config_dump`);
-  const { config } = (await dump.json()) as { config: { consul: { url: string } } }; // the admin API
-  const answer = await fetch(new URL('/v1/health/service/payments?passing', config.consul.url));
+  const answer = await fetch(`${demo.note.consulUrl}/v1/health/service/payments?passing`);
   return ((await answer.json()) as unknown[]).length;
 }
 

@@ -100,7 +100,7 @@ export async function runSession(t: Parameters<typeof startDemo>[0]): Promise<Se
   );
   await say('endpoints payments');
   await say('explain route GET http://payments/ --from orders');
-  await say('check --consul $CONSUL');
+  await say('check');
   await say('check --consul http://127.0.0.1:1');
   await say('break payments-3 ok');
 
@@ -130,7 +130,7 @@ export async function runSession(t: Parameters<typeof startDemo>[0]): Promise<Se
     'stat',
     'endpoints payments',
     'tap --service payments -n 1',
-    'check --consul $CONSUL',
+    'check',
     'why',
     'why $ID',
     'explain route GET http://payments/ --from orders',
@@ -148,14 +148,11 @@ export async function runSession(t: Parameters<typeof startDemo>[0]): Promise<Se
   return { sections: player.sections, json };
 }
 
-/** The folder with the files, and the demo's addresses in the environment, as a person would have them. */
+/** The folder with the files, and the temporary folder where the demo is noted. */
 function enterShell(t: Parameters<typeof startDemo>[0], demo: Demo): void {
   const former = { cwd: process.cwd(), env: { ...process.env } };
   process.chdir(demo.env.TMPDIR);
-  Object.assign(process.env, demo.env, {
-    OUTRIGGER_CONTROL_PLANE_URL: demo.url,
-    OUTRIGGER_ADMIN_URL: demo.adminUrl('orders-1'),
-  });
+  Object.assign(process.env, demo.env); // where commands look for a demo that runs
   t.teardown(() => {
     process.chdir(former.cwd);
     process.env = former.env;
@@ -176,7 +173,7 @@ class Player {
 
   constructor(demo: Demo) {
     this.#demo = demo;
-    this.#variables.set('CONSUL', '');
+    this.#variables.set('CONSUL', demo.note.consulUrl);
   }
 
   readonly section = (title: string): void => {
@@ -184,7 +181,6 @@ class Player {
   };
 
   readonly say = async (typed: string): Promise<void> => {
-    if (typed.includes('$CONSUL') && this.#variables.get('CONSUL') === '') this.set('CONSUL', await this.#consulUrl());
     const [command = '', cut] = typed.split(' | head -');
     const { code, out } = await this.run(...this.wordsOf(command));
     const lines = this.#withVariables(out)
@@ -245,12 +241,6 @@ class Player {
     }
   }
 
-  async #consulUrl(): Promise<string> {
-    const answer = await fetch(`${this.#demo.adminUrl('orders-1')}/config_dump`);
-    const { config } = (await answer.json()) as { config: { consul: { url: string } } }; // the admin API's contract
-    return config.consul.url.replace(/\/$/, '');
-  }
-
   #withVariables(text: string): string {
     const named = [
       [this.#demo.url, '$CP'],
@@ -298,11 +288,8 @@ const INTRODUCTION = `# Commands against the running demo, as seen
 
 \`npx outrigger demo --calm --duration 100s\` in one window, these in another. \`node scripts/cli-session.mjs\` ran them and wrote this page;
 \`test/integration/cli-session.test.ts\` runs them again and compares everything but numbers, times and identifiers. The demo takes free
-ports: \`$CP\` stands for the address of the control plane, \`$ADMIN\` for the admin API of orders-1 and \`$CONSUL\` for the registry.
-
-\`\`\`sh
-export OUTRIGGER_CONTROL_PLANE_URL=$CP OUTRIGGER_ADMIN_URL=$ADMIN   # so that no command has to name them
-\`\`\`
+ports: \`$CP\` stands for the address of the control plane, \`$ADMIN\` for the admin API of orders-1 and \`$CONSUL\` for the registry. While it
+runs, commands that are given no address ask these.
 
 A line \`[exit N]\` is the exit code where it is not 0.
 `;
