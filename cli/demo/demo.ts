@@ -101,6 +101,7 @@ class Demo {
   #readyMs: number | null = null;
   #readyAt = 0;
   #policy: DemoFacts['policy'] = null;
+  #next: { readonly at: number; readonly text: string } | null = null;
 
   constructor(settings: DemoSettings, topology: Topology, terminal: Terminal, signal: AbortSignal) {
     this.#settings = settings;
@@ -145,10 +146,12 @@ class Demo {
       const startedAt = systemClock.now();
       const { durationMs, breaks, isCalm } = this.#settings;
       for (const step of isCalm ? [] : buildScript(durationMs, breaks, round)) {
-        await this.#sleepUntil(startedAt + step.atMs);
+        this.#next = { at: startedAt + step.atMs, text: step.text };
+        await this.#sleepUntil(this.#next.at);
         await this.#perform(step);
       }
-      await this.#sleepUntil(startedAt + this.#settings.durationMs);
+      this.#next = isCalm ? null : { at: startedAt + durationMs, text: 'the same again' };
+      await this.#sleepUntil(startedAt + durationMs);
       if (this.#settings.isOnce) return;
       if (!isCalm) this.#tell(roundSentence(this.#facts(), round + 1));
     }
@@ -188,7 +191,7 @@ class Demo {
         readyMs: this.#readyMs ?? 0,
         elapsedMs: systemClock.now() - this.#readyAt,
         dashboardUrl: controlPlaneUrl(this.#topology),
-        faultUrl: `http://127.0.0.1:${this.#topology.faultPort}`,
+        next: this.#next === null ? null : { inMs: this.#next.at - systemClock.now(), text: this.#next.text },
         traffic: this.#traffic.counts(),
         services: this.#services,
         news: this.#news,

@@ -27,7 +27,7 @@ export class FleetObserver {
         if (state === 'ejected' && !this.#out.has(key)) {
           this.#out.add(key);
           this.#ejected.add(name);
-          news.push(`${agentId}: ${reason === null ? `${name} ejected` : byName(reason, name, address)}`);
+          news.push(`${agentId}: ${name} ${reason === null ? 'ejected' : withoutName(reason, address)}`);
         } else if (state === 'serving' && this.#out.delete(key)) {
           this.#reinstated.add(name);
           news.push(`${agentId}: ${name} serves again`);
@@ -38,10 +38,10 @@ export class FleetObserver {
   }
 }
 
-/** Agents speak of addresses; in the demo everything else is told by instance. */
-function byName(reason: string, name: string, address: string): string {
+/** The sentence without the endpoint's name in front: agents speak of addresses, and the demo of instances. */
+export function withoutName(reason: string, address: string): string {
   const space = reason.indexOf(' ');
-  return reason.slice(0, space).endsWith(`@${address}`) ? `${name}${reason.slice(space)}` : reason;
+  return reason.slice(0, space).endsWith(`@${address}`) ? reason.slice(space + 1) : reason;
 }
 
 /** How many agents keep the endpoint out of their picks, entirely or but for a probe. */

@@ -4,14 +4,15 @@ import type { EdgeView, EndpointView, ServiceView } from '../../control-plane/co
 import { endpointName } from '../fleet.ts';
 import { type Column, cutLines, formatMs, formatShare, formatTable, paint } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { outCount } from './observer.ts';
+import { outCount, withoutName } from './observer.ts';
 import type { TrafficCounts } from './traffic.ts';
 
 export interface Frame {
   readonly readyMs: number;
   readonly elapsedMs: number;
   readonly dashboardUrl: string;
-  readonly faultUrl: string;
+  /** What happens next by itself; null while nothing will. */
+  readonly next: { readonly inMs: number; readonly text: string } | null;
   readonly traffic: TrafficCounts;
   readonly services: readonly ServiceView[];
   /** Newest last. */
@@ -40,7 +41,9 @@ export function renderFrame(frame: Frame, look: Look): string {
     formatTable(ENDPOINT_COLUMNS, endpoints, look),
     ...frame.news.slice(-SHOWN_NEWS).map((line) => paint(look, 'dim', line)),
     '',
-    'in another window: npx outrigger break payments-2 slow   (500 blackhole reset crash ok)   Ctrl-C ends everything',
+    ...(frame.next === null ? [] : [`next, in ${Math.ceil(frame.next.inMs / 1000)} s: ${frame.next.text}`]),
+    'in another window of this folder: npx outrigger endpoints payments, stat, why, break payments-2 slow',
+    'Ctrl-C ends everything',
   ];
   // A wrapped line would break the redraw.
   return cutLines(lines.join('\n'), look.columns);
@@ -87,5 +90,5 @@ const ENDPOINT_COLUMNS: readonly Column<EndpointView>[] = [
     },
     colour: ({ state }) => (state === 'serving' ? 'green' : state === 'ejected' ? 'red' : 'yellow'),
   },
-  { title: 'WHY', cell: ({ reason }) => reason ?? '' },
+  { title: 'WHY', cell: ({ reason, address }) => withoutName(reason ?? '', address) },
 ];

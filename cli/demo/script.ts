@@ -68,21 +68,22 @@ export function buildScript(durationMs: number, breaks: Break | null, round: num
   ];
 }
 
-/** What is seen, in two lines, before it begins. */
-export function describeStory(settings: {
+/** What is seen, before it begins: one line for the mesh and one for each thing that will happen. */
+export function describeStory(settings: StorySettings): string {
+  const { durationMs, breaks, isCalm, perSecond } = settings;
+  const mesh = `${perSecond} requests/s of end users → web → 2 × orders → 4 × payments, an agent beside each`;
+  if (isCalm) return `${mesh}; nothing breaks by itself`;
+  const steps = buildScript(durationMs, breaks, 0).map(
+    ({ atMs, text }) => `${String(Math.round(atMs / 1000)).padStart(5)} s  ${text}`,
+  );
+  return [`${mesh}; what will happen:`, ...steps].join('\n');
+}
+
+interface StorySettings {
   readonly durationMs: number;
   readonly breaks: Break | null;
   readonly isCalm: boolean;
   readonly perSecond: number;
-}): string {
-  const { durationMs, breaks, isCalm, perSecond } = settings;
-  const steps = isCalm
-    ? []
-    : buildScript(durationMs, breaks, 0).map(({ atMs, text }) => `${Math.round(atMs / 1000)} s ${text}`);
-  return (
-    `${perSecond} requests/s of end users → web → 2 × orders → 4 × payments, an agent beside each\n` +
-    (steps.length === 0 ? 'nothing breaks by itself: that is left to you' : `at ${steps.join(', ')}`)
-  );
 }
 
 /** What the demo sets at the start so that a minute is enough to see everything; all other values are the defaults. */

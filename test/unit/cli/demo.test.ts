@@ -1,9 +1,9 @@
 import t from 'tap';
 import { parsePolicy } from '#contract/policy/parse-policy.ts';
-import { FleetObserver } from '../../../cli/demo/observer.ts';
+import { FleetObserver, withoutName } from '../../../cli/demo/observer.ts';
 import { findFreePorts } from '../../../cli/demo/ports.ts';
 import { type Frame, renderFrame, renderLine } from '../../../cli/demo/screen.ts';
-import { buildScript, DEFAULT_DURATION_MS, initialPolicies } from '../../../cli/demo/script.ts';
+import { buildScript, DEFAULT_DURATION_MS, describeStory, initialPolicies } from '../../../cli/demo/script.ts';
 import {
   agentConfig,
   appOptions,
@@ -12,7 +12,7 @@ import {
   INSTANCE_COUNT,
   PORT_COUNT,
 } from '../../../cli/demo/topology.ts';
-import { type DemoFacts, judgeDemo, verdictSentence } from '../../../cli/demo/verdict.ts';
+import { type DemoFacts, judgeDemo, roundSentence, verdictSentence } from '../../../cli/demo/verdict.ts';
 import type { EndpointState } from '../../../contract/frames.ts';
 import type { ServiceView } from '../../../control-plane/core/views.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -82,12 +82,17 @@ t.test('every policy of the demo is a valid document', async (t) => {
 t.test('the observer counts a reinstatement only for what it saw ejected, agent by agent', async (t) => {
   const observer = new FleetObserver();
   t.same(observer.look([sight('serving', 'serving')]), []);
-  t.match(observer.look([sight('ejected', 'serving')]), [/orders-1: five 503/]);
+  t.match(observer.look([sight('ejected', 'serving')]), [/orders-1: payments-3 five 503/]);
   t.same(observer.look([sight('ejected', 'serving')]), [], 'told once');
   t.same(observer.look([sight('probing', 'serving')]), [], 'a probe is not a reinstatement');
   t.same(observer.reinstated, []);
   t.match(observer.look([sight('serving', 'serving')]), [/payments-3 serves again/]);
   t.same([observer.ejected, observer.reinstated], [['payments-3'], ['payments-3']]);
+  t.equal(withoutName('payments@10.0.0.7:7001 ejected for 5 s', '10.0.0.7:7001'), 'ejected for 5 s');
+  t.equal(
+    withoutName('payments@10.0.0.7:7001 ejected for 5 s', '10.0.0.8:7001'),
+    'payments@10.0.0.7:7001 ejected for 5 s',
+  );
 });
 
 t.test(
@@ -97,7 +102,7 @@ t.test(
       readyMs: 4_200,
       elapsedMs: 12_345,
       dashboardUrl: 'http://127.0.0.1:9700',
-      faultUrl: 'http://127.0.0.1:3999',
+      next: { inMs: 3_400, text: 'payments-3 answers after 2 s' },
       traffic: { sent: 1_200, succeeded: 1_199, failed: 1, skipped: 0, p50Ms: 4, p99Ms: 31, lastFailure: 'status 502' },
       services: [sight('ejected', 'serving')],
       news: ['  8.0 s  payments-3 answers 500'],
@@ -107,12 +112,27 @@ t.test(
     t.match(plain, /99\.91 % of 1200 requests/);
     t.match(plain, /payments-3 +ejected 1\/2 +five 503/);
     t.match(plain, 'payments-3 answers 500');
+    t.match(plain, '\nnext, in 4 s: payments-3 answers after 2 s\n');
+    t.notMatch(renderFrame({ ...frame, next: null }, { hasColours: false, columns: 0 }), 'next, in');
     const narrow = renderFrame(frame, { hasColours: false, columns: 60 }).split('\n');
     t.ok(narrow.every((line) => line.length <= 60));
     t.match(renderLine(frame), /^ 12 s {2}1200 requests {2}success 99\.91 % .* payments-3 ejected \(1 of 2 agents\)$/);
     t.match(renderLine({ ...frame, services: [sight('serving', 'serving')] }), /all endpoints serving$/);
   },
 );
+
+t.test('the story is told before it begins, stretched with the round, and summed up after it', async (t) => {
+  const story = { durationMs: DEFAULT_DURATION_MS * 2, breaks: null, isCalm: false, perSecond: 100 };
+  t.match(describeStory(story), /^100 requests\/s of end users → web .*:\n {3}16 s {2}payments-3 answers 500\n/);
+  t.equal(describeStory(story).split('\n').length, 6);
+  t.match(describeStory({ ...story, isCalm: true }), /nothing breaks by itself$/);
+  const facts = { readyMs: 1, policy: null, sent: 500, succeeded: 499, skipped: 0 };
+  t.match(
+    roundSentence({ ...facts, ejected: ['payments-3', 'payments-2'], reinstated: ['payments-3'] }, 2),
+    /^round 2 is over: 499 of 500 .* callers left payments-3, payments-2 and took back payments-3;/,
+  );
+  t.match(roundSentence({ ...facts, ejected: [], reinstated: [] }, 1), 'callers left nobody and took back nobody');
+});
 
 t.test('the verdict names every promise that was broken', async (t) => {
   const kept: DemoFacts = {
