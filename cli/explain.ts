@@ -114,6 +114,7 @@ export function renderRequest(
   for (const backend of backends) {
     const part = backend.subset === null ? '' : ` subset ${backend.subset}`;
     say('backend', `${backend.service}${part}, ${backend.share} % of such requests`, backend.at);
+    if (backend.filter !== null) say('', `only endpoints with ${backend.filter.text}`, backend.filter.at);
     for (const { name, value, from, at } of backend.settings) say('', `${name} ${value}`, at ?? from);
   }
   for (const { id, state, reason } of endpoints.slice(0, MAX_ENDPOINTS)) {

@@ -35,6 +35,8 @@ export interface RequestExplanation {
   readonly backends: readonly {
     readonly service: string;
     readonly subset: string | null;
+    /** Who belongs to the subset, and where that stands; null without one. */
+    readonly filter: { readonly text: string; readonly at: string | null } | null;
     /** Percent of such requests. */
     readonly share: number;
     readonly at: string | null;
@@ -136,6 +138,7 @@ function explainRules(
     backends: backends.map(({ service: backend, subset, weight, policy }, index) => ({
       service: backend,
       subset,
+      filter: subset === null ? null : filterOf(policies, documents, backend, subset),
       share: Math.round((weight / total) * 1000) / 10,
       at:
         ruleIndex < 0
@@ -144,4 +147,14 @@ function explainRules(
       settings: SHOWN.map((path) => settingOf(policies, policy, path, { caller, ruleIndex })),
     })),
   };
+}
+
+function filterOf(
+  policies: readonly LocatedPolicy[],
+  documents: readonly PolicyDocument[],
+  service: string,
+  subset: string,
+): { readonly text: string; readonly at: string | null } {
+  const text = findSpec(documents, 'ServicePolicy', service)?.subsets?.[subset]?.filter ?? 'no such subset';
+  return { text, at: placeOf(policies, 'ServicePolicy', service, `spec.subsets.${subset}`) };
 }

@@ -197,6 +197,15 @@ const SITUATIONS: readonly [
     ],
   ],
   [
+    'who belongs to the subset of a backend',
+    {},
+    ({ backends }) => backends.map(({ filter }) => filter),
+    [
+      { text: 'Service.Meta.version == "1"', at: 'mesh.yaml:16:5' },
+      { text: 'Service.Meta.version == "2"', at: 'mesh.yaml:17:5' },
+    ],
+  ],
+  [
     'another service as the backend',
     { target: '/search?q=' },
     ({ backends }) => backends.map(({ service }) => service),
