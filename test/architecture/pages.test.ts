@@ -123,6 +123,19 @@ t.test('the figures of README are those of docs/benchmarks.md', async (t) => {
   }
 });
 
+t.test('what README says that tests see stands in docs/benchmarks.md, with the test', async (t) => {
+  const text = read('README.md');
+  const own =
+    text.slice(text.indexOf('| what happens | seen |')).split('\n\n')[0]?.split('\n').slice(2).map(cells) ?? [];
+  const [, ...sources] = tableUnder('docs/benchmarks.md', '## What tests see');
+  t.ok(own.length >= 6, `${own.length} rows`);
+  t.same(
+    own,
+    sources.map(([what, seen]) => [what, seen]),
+  );
+  for (const [what = '', , test = ''] of sources) t.match(test, /^`test\/[\w/-]+\.test\.ts`$/, what);
+});
+
 t.test('the codes of `outrigger check` are those of docs/cli.md', async (t) => {
   const said = globSync(['cli/check.ts', 'cli/check/*.ts'], { cwd: ROOT }).flatMap((file) =>
     [...read(file).matchAll(/(?:say|complain)\(\s*'(?:failure|warning)',\s*'(\w+)'/g)].map(([, code = '']) => code),
