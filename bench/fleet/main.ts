@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { EdgeReport } from '#contract/frames.ts';
+import { measureEndpoints, playConsul } from './endpoints.ts';
 import { SimulatedAgent } from './simulated-agent.ts';
 
 const MAIN = fileURLToPath(new URL('../../control-plane/main.ts', import.meta.url));
@@ -32,10 +33,14 @@ interface ControlPlane {
   readonly output: () => string;
 }
 
-async function startControlPlane(folder: string, port: number): Promise<ControlPlane> {
+async function startControlPlane(folder: string, port: number, consulUrl: string): Promise<ControlPlane> {
   const file = `${folder}/control-plane.json`;
   const listen = `127.0.0.1:${port}`;
-  writeFileSync(file, JSON.stringify({ listen, registry: false, store: { sqlite: `${folder}/policies.db` } }));
+  const discovery = { consul: { url: consulUrl } };
+  writeFileSync(
+    file,
+    JSON.stringify({ listen, registry: false, discovery, store: { sqlite: `${folder}/policies.db` } }),
+  );
   const flags = ['--expose-gc', '--import', `data:text/javascript,${encodeURIComponent(SAY_MEMORY)}`];
   const child = spawn(process.execPath, [...flags, MAIN, file], { stdio: ['ignore', 'pipe', 'pipe'] });
   process.once('exit', () => child.kill('SIGKILL'));
@@ -113,7 +118,8 @@ function edgesOf(service: string): () => EdgeReport[] {
 
 async function run(count: number): Promise<Record<string, string>> {
   const folder = mkdtempSync(`${tmpdir()}/outrigger-fleet-`);
-  let controlPlane = await startControlPlane(folder, 0);
+  const consul = await playConsul();
+  let controlPlane = await startControlPlane(folder, 0, consul.url);
   const { url } = controlPlane;
   const port = Number(new URL(url).port);
   for (let index = 0; index < DOCUMENTS; index++) await put(url, index, 0);
@@ -181,12 +187,13 @@ async function run(count: number): Promise<Record<string, string>> {
   delays.sort((a, b) => a - b);
   slowest.sort((a, b) => a - b);
   const refusedBefore = refused;
+  const endpoints = await measureEndpoints(agents, consul, ['service-1', 'service-2', 'service-3']);
 
   controlPlane.child.kill('SIGKILL');
   await sleep(DOWN_MS);
   const connectsBefore = agents.map(({ connects }) => connects);
   const restartAt = performance.now();
-  controlPlane = await startControlPlane(folder, port);
+  controlPlane = await startControlPlane(folder, port, consul.url);
   const readyMs = performance.now() - restartAt;
   const readyCpu = cpuSeconds(controlPlane.child);
   let busySeconds = 0;
@@ -205,6 +212,7 @@ async function run(count: number): Promise<Record<string, string>> {
   clearInterval(reporting);
   for (const agent of agents) agent.stop();
   connections.destroy();
+  consul.close();
   controlPlane.child.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
   const kib = (bytes: number): string => (bytes / 1024 / count).toFixed(1);
@@ -220,6 +228,7 @@ async function run(count: number): Promise<Record<string, string>> {
     'p99, ms': quantile(delays, 0.99).toFixed(0),
     'slowest agent, median of commits, ms': quantile(slowest, 0.5).toFixed(0),
     'worst, ms': quantile(slowest, 1).toFixed(0),
+    ...endpoints,
     'restart: ready, s': (readyMs / 1000).toFixed(2),
     'all back, s': (backMs / 1000).toFixed(2),
     'CPU of it, s': stormCpu.toFixed(2),

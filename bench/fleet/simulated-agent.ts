@@ -37,6 +37,8 @@ export class SimulatedAgent {
   #turn = 0;
   /** The set in force here. */
   push: PolicyPush | null = null;
+  /** Told of each event about endpoints, with the size of the whole event in characters. */
+  onEndpoints: ((service: string, index: string, length: number) => void) | null = null;
   /** Times that a stream was opened. */
   connects = 0;
 
@@ -77,6 +79,11 @@ export class SimulatedAgent {
     });
     asked.on('error', () => this.#again());
     asked.end();
+  }
+
+  /** Says whose endpoints it wants. Resolves with the status, 0 without an answer. */
+  watch(services: readonly string[]): Promise<number> {
+    return this.#post('watches', { life: 'one', services });
   }
 
   /** Sends one report. Resolves with the status, 0 without an answer. */
@@ -125,6 +132,11 @@ export class SimulatedAgent {
     if (data === undefined) return;
     if (event.startsWith('event: advice\n')) {
       this.#options.onAdvice?.(data.slice('data: '.length));
+      return;
+    }
+    if (event.startsWith('event: endpoints\n')) {
+      const { service, index } = JSON.parse(data.slice('data: '.length)) as { service: string; index?: string };
+      this.onEndpoints?.(service, index ?? '', event.length + 2);
       return;
     }
     this.#failures = 0;

@@ -9,6 +9,7 @@ import { startControlPlaneProcess } from '../support/control-plane-process.ts';
 import { startCountingProxy } from '../support/counting-proxy.ts';
 import { freePorts, temporaryFolder, until } from '../support/processes.ts';
 import { consulOrFail, startConsul } from '../support/real-consul.ts';
+import { ScriptedControlPlane } from '../support/scripted-control-plane.ts';
 
 const AGENTS = 12;
 const FEW = 2;
@@ -152,6 +153,12 @@ t.test('a control plane whose own Consul fails: each agent asks Consul, then the
   const aged = await agent.cluster('payments');
   t.equal(String(await agent.ports('payments')), '7001,7002');
   t.ok((aged?.ageMs ?? 0) >= 1_500, `${aged?.ageMs} ms old`);
+
+  // One that comes back with half of what it knew takes nothing away before registrations have settled.
+  await consul.restart({ keepState: false });
+  await register(consul.url, 'payments', 7001);
+  await until(async () => (await agent.cluster('payments'))?.holding?.includes('settled') === true, 30_000);
+  t.equal(String(await agent.ports('payments')), '7001,7002');
 });
 
 t.test(
@@ -205,5 +212,63 @@ t.test(
       (await agent.events()).some(({ reason }) => reason === 'source_consul'),
       'an order is no fault',
     );
+  },
+);
+
+t.test('the embedded registry is watched when there is no other Consul', async (t) => {
+  const [registryPort = 0] = await freePorts(1);
+  const folder = temporaryFolder(t);
+  const registry = { listen: `127.0.0.1:${registryPort}` };
+  const controlPlane = await startControlPlaneProcess(t, {
+    folder,
+    store: { sqlite: `${folder}/policies.db` },
+    registry,
+  });
+  const consulUrl = `http://127.0.0.1:${registryPort}`;
+  await register(consulUrl, 'payments', 7001);
+  const proxy = await startCountingProxy(t, consulUrl);
+  const options = { upstreams: ['payments'], consulUrl: proxy.url, controlPlaneUrl: controlPlane.url };
+  const agent = await startConsulAgent(t, { id: 'web-1', ...options });
+  await until(() => allHave([agent], '7001', 'control-plane'), 10_000);
+  // A service that nobody declared is found through the control plane, too, and one that nobody runs is not.
+  await register(consulUrl, 'stock', 7101);
+  await statusOf(agent.outbound, 'stock');
+  await until(async () => (await agent.cluster('stock'))?.source === 'control-plane', 5_000);
+  t.equal(String(await agent.ports('stock')), '7101');
+  t.equal(await statusOf(agent.outbound, 'nobody'), 404);
+  t.equal(proxy.asked(), 0);
+});
+
+t.test(
+  'a control plane that says what cannot be: refused with a code, and nothing that was known is lost',
+  async (t) => {
+    if (consulOrFail(t) === null) return;
+    const consul = await startConsul(t);
+    await register(consul.url, 'payments', 7003);
+    const controlPlane = await new ScriptedControlPlane().start(t);
+    const options = { upstreams: ['payments'], consulUrl: consul.url, controlPlaneUrl: controlPlane.url };
+    const agent = await startConsulAgent(t, { id: 'web-1', ...options });
+    const isAsked = (): boolean => controlPlane.posts.some(({ path }) => path.endsWith('/watches'));
+    await until(() => controlPlane.streams.length === 1 && isAsked(), 5_000);
+    const say = (facts: string): void =>
+      controlPlane.write(`event: endpoints\ndata: {"service":"payments","index":"5","ageMs":0,"facts":${facts}}\n\n`);
+    say('{"entries":[{"id":"p1","address":"127.0.0.1","port":7001},{"id":"p2","address":"127.0.0.1","port":7002}]}');
+    await until(() => allHave([agent], '7001,7002', 'control-plane'), 5_000);
+
+    const hostile: [string, RegExp][] = [
+      ['{"entries":[{"id":"p1","address":"127.0.0.1","port":"7001"}]}', /OTR_TYPE facts\.entries\[0\]\.port/],
+      ['{"entries":[{"id":"__proto__","address":"a b","port":1}]}', /OTR_FORMAT facts\.entries\[0\]\.address/],
+      ['{"entries":{"length":1000000}}', /OTR_TYPE facts\.entries/],
+      [`{"entries":[${'0,'.repeat(1e6)}0]}`, /OTR_TOO_LARGE facts\.entries/],
+    ];
+    for (const [facts, expected] of hostile) {
+      say(facts);
+      await until(async () => (await agent.events()).some(({ text }) => expected.test(text)), 10_000);
+      t.ok(String(await agent.ports('payments')).includes('7001,7002'), `${expected} took nothing away`);
+    }
+    const refusals = (await agent.events()).filter(({ reason }) => reason === 'endpoints_refused');
+    t.equal(refusals.length, hostile.length);
+    // It is asked no more, and what Consul itself says is judged against what was known.
+    await until(async () => (await agent.ports('payments')).includes(7003), FALLBACK_MS);
   },
 );
