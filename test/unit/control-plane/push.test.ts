@@ -128,12 +128,14 @@ t.test(
   async (t) => {
     const { hub, log, open } = await createWorld(t);
     const { text } = await open('a');
-    const replaced = { ...set(1), generation: 'h' };
+    const former = set(1, 20);
+    hub.publish(former);
+    hub.publish({ ...former });
+    await until(() => log.length === 3);
+    const replaced = { ...former, generation: 'h' };
     hub.publish(replaced);
-    await until(() => text().includes('id: h-1\n'));
     hub.publish({ ...replaced });
-    hub.publish({ ...set(1, 20), generation: 'h' });
-    await until(() => log.length === 4);
+    await until(() => text().includes('id: h-1\n'));
     t.same(log, ['a connected', 'a got 1', 'a got 1', 'a got 1']);
     t.match(text(), /"version":1,"generation":"h","nonce"/);
   },
