@@ -4,8 +4,11 @@ import t from 'tap';
 import type { AdvicePush, AgentReport, EndpointReport } from '#contract/frames.ts';
 import { startAgentInProcess } from '../support/agent-in-process.ts';
 import { ask, follow, orderReport, startControlPlane } from '../support/control-plane-client.ts';
-import { startOrigin } from '../support/origin.ts';
+import { OK, startOrigin } from '../support/origin.ts';
 import { until } from '../support/processes.ts';
+import { call } from '../support/world.ts';
+
+const UNWELL = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
 
 interface Shown {
   readonly advisories: readonly { readonly endpoint: string }[];
@@ -89,3 +92,56 @@ t.test('an agent that blames what others find well is told that it is suspended'
   const { advisories, suspended } = (await ask(`${controlPlane.url}/v1/advisories`, 'GET')).body as unknown as Shown;
   t.same({ advisories, suspended }, { advisories: [], suspended: ['broken-1'] });
 });
+
+t.test(
+  'a real agent that fails where others are well is suspended, says so, and takes its ejections on again',
+  async (t) => {
+    const origins = await Promise.all(Array.from({ length: 4 }, () => startOrigin(t, UNWELL)));
+    const controlPlane = await startControlPlane(t);
+    const ports = origins.map(({ port }) => port);
+    // What it ejected before it was suspended is back soon.
+    const spec = { retries: { attempts: 0 }, outlierDetection: { baseEjectionTime: '1s' } };
+    const document = { apiVersion: 'outrigger.dev/v1', kind: 'ServicePolicy', metadata: { name: 'payments' }, spec };
+    t.equal((await ask(`${controlPlane.url}/v1/policies/ServicePolicy/payments`, 'PUT', document)).status, 201);
+    const agent = await startAgentInProcess(t, 'payments', ports, spec, controlPlane.url);
+    const known = async (): Promise<readonly EndpointReport[]> => {
+      const { body } = await ask(`${controlPlane.url}/v1/agents/web-1`, 'GET');
+      return (
+        (body.report as AgentReport | null)?.services.find(({ service }) => service === 'payments')?.endpoints ?? []
+      );
+    };
+    await until(async () => (await known()).length === ports.length, 10_000);
+    const endpoints = await known();
+    const service = { service: 'payments', source: 'static', ageMs: null, holding: null, isPanicking: false } as const;
+    let sequence = 0;
+    /** Both call every endpoint well, all the time. */
+    const vouch = async (): Promise<void> => {
+      sequence++;
+      const said = endpoints.map((endpoint) => ({
+        ...endpoint,
+        attempts: 10 * sequence,
+        failures: 0,
+        isAccused: false,
+      }));
+      const body = orderReport(sequence, { services: [{ ...service, endpoints: said }] });
+      for (const id of ['orders-1', 'orders-2']) await ask(`${controlPlane.url}/v1/agents/${id}/reports`, 'POST', body);
+    };
+    const isSuspended = async (): Promise<string | undefined> =>
+      /^outrigger_accuser_suspended (\d)/m.exec(await agent.metrics())?.[1];
+    const sufferUntil = (suspended: '0' | '1') =>
+      until(async () => {
+        for (let nth = 0; nth < 8; nth++)
+          await call(`http://127.0.0.1:${agent.outbound}/`, { headers: { host: 'payments' } });
+        await vouch();
+        return (await isSuspended()) === suspended;
+      }, 30_000);
+    t.equal(await isSuspended(), '0');
+    await sufferUntil('1');
+    const shown = async (): Promise<Shown> =>
+      (await ask(`${controlPlane.url}/v1/advisories`, 'GET')).body as unknown as Shown;
+    t.same(await shown(), { advisories: [], suspended: ['web-1'] });
+    for (const origin of origins) origin.answer = OK;
+    await sufferUntil('0');
+    t.same((await shown()).suspended, []);
+  },
+);
