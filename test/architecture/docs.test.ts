@@ -81,6 +81,7 @@ t.test('docs/errors.md has every reason with its status and every problem code, 
   const rows = rowsOf(read('docs/errors.md'));
   for (const [reason, status] of Object.entries(REASON_STATUS))
     t.equal(rows.get(reason)?.[1], String(status ?? '–'), reason);
+  for (const reason of Object.keys(REASON_STATUS)) t.ok(rows.get(reason)?.[3], `${reason} says where to look`);
   for (const [code, text] of Object.entries(PROBLEM_CODES)) t.equal(rows.get(code)?.[1], text, code);
   t.same(
     [...rows.keys()].filter((key) => !(key in REASON_STATUS) && !(key in PROBLEM_CODES)),
