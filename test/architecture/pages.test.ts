@@ -50,6 +50,15 @@ t.test('every relative link leads to a file, and every anchor to a heading', asy
   t.ok(count > 60, `${count} links`);
 });
 
+t.test('README leads to every page', async (t) => {
+  const linked = [...withoutCode(read('README.md')).matchAll(/\]\(([^)\s#]+)/g)].map(([, path = '']) => path);
+  const pages = PAGES.filter((page) => page !== 'README.md' && (page.startsWith('docs/') || !page.includes('/')));
+  t.same(
+    pages.filter((page) => !linked.includes(page)),
+    [],
+  );
+});
+
 t.test('every file that a page names in backticks exists', async (t) => {
   const named =
     /`((?:agent|bench|cli|contract|control-plane|deploy|docs|examples|gateway|schema|scripts|test)\/[\w@./-]+\.\w+)`/g;
