@@ -80,8 +80,10 @@ if (browser === null) {
     await page.goto(`${demo.url}/#/endpoints?state=ejected`);
     const row = rowOf(page, 'payments-2').filter({ hasText: 'ejected' });
     await row.waitFor();
-    const said = (await row.innerText()).replaceAll(/\s+/g, ' ');
-    t.match(said, /ejected for [0-9.]+ s .*: .{10,}/, said);
+    const said = await row.locator('.sentence').getAttribute('title');
+    t.match(said, /ejected for [0-9.]+ s .*: .{10,}/, 'the whole sentence on demand');
+    const cause = await row.locator('.sentence').innerText();
+    t.ok(cause.length > 10 && said?.endsWith(cause), `the cause at once: ${cause}`);
     await demo.setFault('payments-2', 'ok');
     t.same(unasked(complaints), []);
   });
@@ -162,8 +164,12 @@ if (browser === null) {
     await press('Enter');
     await page.locator('.answers .good').nth(1).waitFor();
     await press('Escape');
+    await page.locator('dialog').waitFor({ state: 'detached' });
     await page.locator('#endpoints').getByText('draining', { exact: true }).waitFor();
-    await press('j', 'Tab', 'Tab', 'Enter');
+    t.match(await page.evaluate('document.activeElement.dataset.row'), /payments-4/, 'the focus is back at the row');
+    await press('Tab', 'Tab');
+    t.equal(await focused(), 'Restore');
+    await press('Enter');
     await page.locator('dialog').waitFor();
     await press('Tab', 'Enter');
     await page.locator('.answers .good').nth(1).waitFor();

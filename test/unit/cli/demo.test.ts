@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { parsePolicy } from '#contract/policy/parse-policy.ts';
 import { FleetObserver, withoutName } from '../../../cli/demo/observer.ts';
@@ -132,6 +133,14 @@ t.test('the story is told before it begins, stretched with the round, and summed
     /^round 2 is over: 499 of 500 .* callers left payments-3, payments-2 and took back payments-3;/,
   );
   t.match(roundSentence({ ...facts, ejected: [], reinstated: [] }, 1), 'callers left nobody and took back nobody');
+});
+
+t.test('docs/first-steps.md takes four commands, and shows the story that the demo tells', async (t) => {
+  const page = readFileSync(new URL('../../../docs/first-steps.md', import.meta.url), 'utf8');
+  t.match(page, describeStory({ durationMs: DEFAULT_DURATION_MS, breaks: null, isCalm: false, perSecond: 100 }));
+  const commands = [...page.matchAll(/^\$ (.*)$/gm)].map(([, command]) => command);
+  t.same(commands.slice(1), ['npm ci', 'npm run demo', 'npx outrigger endpoints payments']);
+  t.match(commands[0], /^git clone /);
 });
 
 t.test('the verdict names every promise that was broken', async (t) => {

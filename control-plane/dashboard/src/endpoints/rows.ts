@@ -11,7 +11,7 @@ export interface EndpointRow {
   readonly endpoint: EndpointView;
   /** Agents that have it in another state than the one that is shown. */
   readonly dissenters: number;
-  /** The reason without the endpoint's own name in front, which the row shows already; empty when there is none. */
+  /** What was seen of it: the reason without the endpoint's name and the time, which the row shows already; empty when there is none. */
   readonly why: string;
 }
 
@@ -41,7 +41,7 @@ export function endpointRows(services: Iterable<ServiceView>): EndpointRow[] {
 function whyOf(service: string, { reason, address }: EndpointView): string {
   const text = reason ?? '';
   const itself = `${service}@${address} `;
-  return text.startsWith(itself) ? text.slice(itself.length) : text;
+  return text.startsWith(itself) ? text.slice(itself.length).replace(/^ejected for \S+ \w+ \(\w+ time\): /, '') : text;
 }
 
 /** Every word must be somewhere in the row. `state` empty: any. */

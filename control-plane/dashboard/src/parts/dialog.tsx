@@ -1,4 +1,5 @@
-// A modal dialog of the browser's own: it keeps the focus inside, closes with Esc and gives the focus back.
+// A modal dialog of the browser's own: it keeps the focus inside, closes with Esc and gives the focus back: to the row of a table that it was
+// opened from, because what it did may have changed the row's buttons, else to what opened it.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
@@ -10,7 +11,8 @@ export function Dialog(props: {
 }) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    const opener = document.activeElement;
+    const button = document.activeElement;
+    const opener = button?.closest('[data-row]') ?? button;
     element.current?.showModal();
     return () => {
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();

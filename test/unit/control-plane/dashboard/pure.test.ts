@@ -244,7 +244,12 @@ t.test('endpoint rows: every word of the filter must be there; sorting is steady
   );
   const whyOf = (reason: string | null) =>
     endpointRows([service('pay', { endpoints: [endpoint('pay-1', { reason })] })])[0]?.why;
-  t.equal(whyOf('pay@10.0.0.1:1 ejected for 5 s (1st time): reset'), 'ejected for 5 s (1st time): reset');
+  t.equal(
+    whyOf('pay@10.0.0.1:1 ejected for 5 s (1st time): 5 resets'),
+    '5 resets',
+    'state and end have columns of their own',
+  );
+  t.equal(whyOf('pay@10.0.0.1:1 ejected for 30 s by operator: leak'), 'ejected for 30 s by operator: leak');
   t.equal(whyOf('pay@10.0.0.1:12 ejected'), 'pay@10.0.0.1:12 ejected', 'another endpoint keeps its name');
   t.equal(whyOf(null), '');
   t.same(
