@@ -4,9 +4,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { ask, startControlPlane } from '../support/control-plane-client.ts';
 import type { OriginAnswer } from '../support/origin.ts';
 import { OK, startOrigin } from '../support/origin.ts';
-import { temporaryFolder } from '../support/processes.ts';
+import { freePorts, temporaryFolder, until } from '../support/processes.ts';
 import { startWhyMesh, type WhyMesh } from '../support/why-mesh.ts';
 import { ENDPOINT_SITUATIONS } from './why/endpoints.ts';
 import { ROUTE_SITUATIONS } from './why/routes.ts';
@@ -151,3 +153,49 @@ spec:
     - name: exact
       matches: [{ path: { type: Exact, value: /health } }]
 `;
+
+t.test('a record of former policies: places are of the documents of now, and that is said', async (t) => {
+  const origin = await startOrigin(t);
+  const controlPlane = await startControlPlane(t, { folder: temporaryFolder(t) });
+  const put = async (text: string): Promise<void> => {
+    const [document] = parseAllDocuments(text).map((one) => one.toJS() as unknown);
+    const { status } = await ask(`${controlPlane.url}/v1/policies/HTTPRoute/api`, 'PUT', document);
+    t.ok(status < 300, `${status}`);
+  };
+  await put(ROUTED);
+  const mesh = await startWhyMesh(t, null, { api: [{ id: 'api-1', port: origin.port }] }, controlPlane.url);
+  const applied = async (): Promise<unknown> =>
+    ((await (await fetch(`${mesh.admin}/policies`)).json()) as { policyVersion: number }).policyVersion;
+  await until(
+    async () => (await applied()) === 1,
+    10_000,
+    () => 'the first policies are applied',
+  );
+  t.match(await mesh.ask('one', 'api', { target: '/health' }), /^HTTP\/1.1 200/);
+  const before = await mesh.run('why', 'one', '--admin', mesh.admin);
+  t.notMatch(before.out, /^note/m);
+  await put(
+    ROUTED.replace(
+      '    - name: exact',
+      '    - name: first\n      matches: [{ path: { value: /first } }]\n    - name: exact',
+    ),
+  );
+  await until(
+    async () => (await applied()) === 2,
+    10_000,
+    () => 'the second policies are applied',
+  );
+  const after = await mesh.run('why', 'one', '--admin', mesh.admin);
+  t.match(after.out, /^note +policies have changed since, to version 2: places are of the documents of now$/m);
+  t.match(after.out, /^route +rule exact matches {2}HTTPRoute\/api:14:7$/m);
+  // The same through the control plane, by the agent's name and without it.
+  const relayed = ['why', 'one', '--control-plane', controlPlane.url];
+  const [nowhere = 0] = await freePorts(1);
+  await until(
+    async () => (await mesh.run(...relayed, '--agent', 'web-1')).out === after.out,
+    10_000,
+    () => 'the relay says the same',
+  );
+  t.equal((await mesh.run(...relayed, '--admin', mesh.admin)).out, after.out);
+  t.equal((await mesh.run(...relayed, '--admin', `http://127.0.0.1:${nowhere}`)).code, 1, 'an agent that is not there');
+});

@@ -42,10 +42,12 @@ export interface AskedRequest {
   readonly body?: string;
 }
 
+/** @param policies  a file of documents beside the agent; null: they come from the control plane */
 export async function startWhyMesh(
   t: Test,
-  policies: string,
+  policies: string | null,
   instances: Readonly<Record<string, readonly Instance[]>>,
+  controlPlane: string | null = null,
 ): Promise<WhyMesh> {
   const consul = await startScriptedConsul(t, ({ path, query }, response) => {
     // A question that waits for a change is left open: nothing changes here.
@@ -59,7 +61,7 @@ export async function startWhyMesh(
   const folder = temporaryFolder(t);
   const file = join(folder, 'agent.json');
   const policyFile = join(folder, 'mesh.yaml');
-  writeFileSync(policyFile, policies);
+  writeFileSync(policyFile, policies ?? '');
   writeFileSync(
     file,
     JSON.stringify({
@@ -67,18 +69,18 @@ export async function startWhyMesh(
       listeners: { outbound: `127.0.0.1:${outbound}`, admin: `127.0.0.1:${adminPort}` },
       upstreams: Object.keys(instances).map((service) => ({ service })),
       consul: { url: consul.url },
-      controlPlane: false,
-      policies: policyFile,
+      controlPlane: controlPlane === null ? false : { url: controlPlane },
+      ...(policies === null ? {} : { policies: policyFile }),
       stateDir: join(folder, 'state'),
     }),
   );
   const config = loadAgentConfig({ file, env: {}, readFile: (path) => readFileSync(path, 'utf8') });
   if (!config.ok) throw new Error(JSON.stringify(config.problems));
-  const local = loadLocalPolicies(policyFile);
-  if (!local.ok) throw new Error(JSON.stringify(local.problems));
+  const local = policies === null ? null : loadLocalPolicies(policyFile);
+  if (local?.ok === false) throw new Error(JSON.stringify(local.problems));
   const agent = createAgent({
     config: config.value,
-    localPolicies: local.value,
+    localPolicies: local?.value ?? null,
     log: openLog({ level: 'silent', name: 'test' }),
     softwareVersion: 'test',
   });
@@ -93,7 +95,7 @@ export async function startWhyMesh(
     10_000,
     () => 'every service has endpoints',
   );
-  const lines = policies.split('\n');
+  const lines = (policies ?? '').split('\n');
   return {
     admin,
     policyFile,
