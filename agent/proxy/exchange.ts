@@ -69,8 +69,9 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
     this.body = new RequestBody(head.framing === BODY_CHUNKED);
     this.#startedAt = scope.clock.now();
     this.steering = readSteering(head.fields);
-    this.requestId = this.steering.requestId === '' ? scope.nextRequestId() : this.steering.requestId;
     this.record = scope.decisions.begin(this.#startedAt);
+    // A request without a name gets that of its record: the id in logs, at the upstream and of `/why` is one.
+    this.requestId = this.steering.requestId === '' ? scope.decisions.idOf(this.record) : this.steering.requestId;
     this.trafficClass = this.steering.trafficClass;
     this.callerDeadlineAt = this.#startedAt + this.steering.deadlineMs;
   }
@@ -370,7 +371,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
       direction: this.scope.direction,
       method: this.head.method,
       target: this.head.target,
-      requestId: this.requestId,
+      requestId: this.steering.requestId,
       service: this.#service,
       rule: this.#resolved?.rule ?? null,
       routes,

@@ -7,7 +7,7 @@ import { Draws } from '../core/decision/draws.ts';
 import { Hops } from '../core/retry/hops.ts';
 import type { Stalls } from '../core/self/stalls.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
-import { Decisions } from '../telemetry/decisions.ts';
+import { Decisions, idPrefix } from '../telemetry/decisions.ts';
 import { Admission } from './admission.ts';
 import { Deadlines } from './deadlines.ts';
 import { DownstreamConnection } from './downstream-connection.ts';
@@ -201,8 +201,6 @@ function createTurnAway(scope: ProxyScope): (socket: Socket) => void {
 export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean): ProxyScope {
   const { clock, random } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const prefix = Math.floor(random() * 2 ** 40).toString(36);
-  let requests = 0;
   return {
     ...options,
     isDraining,
@@ -212,14 +210,10 @@ export function scopeOf(options: ProxyListenerOptions, isDraining: () => boolean
     read: createSharedReader(),
     stalls: options.stalls ?? null,
     hops: options.hops ?? new Hops(),
-    decisions: options.decisions ?? new Decisions(prefix),
+    decisions: options.decisions ?? new Decisions(idPrefix(random)),
     side: options.side ?? createSideWork(),
     requestNames: requestNames(),
     lastHost: { host: '', service: null },
     draws: options.draws ?? new Draws(),
-    nextRequestId: () => {
-      requests += 1;
-      return `${prefix}-${requests.toString(36)}`;
-    },
   };
 }

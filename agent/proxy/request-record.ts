@@ -139,7 +139,7 @@ export function recordRefusal(scope: ProxyScope, reason: Reason): void {
     bytesOut: 0,
     endpoint: null,
     attempts: 0,
-    requestId: scope.nextRequestId(),
+    requestId: scope.decisions.nextId(),
     retryReason: null,
   });
 }

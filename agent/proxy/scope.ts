@@ -98,8 +98,6 @@ export interface ProxyScope {
   readonly isDraining: () => boolean;
   /** Starts watching a service that nobody declared; resolves when it is known or known not to be. */
   readonly discover: ((service: string) => Promise<void>) | null;
-  /** Unique text for a request that came without an id. */
-  readonly nextRequestId: () => string;
   /** What the application is working on, shared by all listeners. */
   readonly hops: Hops;
   readonly decisions: Decisions;

@@ -186,7 +186,7 @@ export class TcpSession implements DeadlineHolder {
   }
 
   #record(result: TcpResult): void {
-    const { clock, service, accessLog, nextRequestId } = this.#scope;
+    const { clock, service, accessLog, decisions } = this.#scope;
     const { address = '', port = 0 } = this.#endpoint?.endpoint ?? {};
     accessLog.write({
       direction: 'outbound',
@@ -201,7 +201,7 @@ export class TcpSession implements DeadlineHolder {
       bytesOut: this.#receivedBytes,
       endpoint: this.#endpoint === null ? null : `${address}:${port}`,
       attempts: this.#attempts,
-      requestId: nextRequestId(),
+      requestId: decisions.nextId(),
       retryReason: null,
     });
   }

@@ -1,6 +1,7 @@
 // The decision records of the last requests, and of the last that went wrong. Bounded in number and in what they keep alive;
 // writing costs a few stores side by side, reading happens when somebody asks.
 
+import type { Random } from '../clock.ts';
 import { DecisionRecord, type Evicted } from '../core/decision/decision-record.ts';
 import type { HeldView } from '../core/decision/pick-trace.ts';
 import { FLAGS, ID_BYTES, IS_OPEN, NUMBERS, roomFor, SEQUENCE } from '../core/decision/storage.ts';
@@ -73,6 +74,16 @@ export class Decisions {
 
   /** Text that names a record: what `x-outrigger-why` says. */
   idOf({ sequence }: DecisionRecord): string {
+    return this.#id(sequence);
+  }
+
+  /** An id of the same kind for what is logged but leaves no record. */
+  nextId(): string {
+    this.#sequence += 1;
+    return this.#id(this.#sequence);
+  }
+
+  #id(sequence: number): string {
     return `${this.#prefix}-${sequence.toString(36)}`;
   }
 
@@ -113,6 +124,11 @@ export class Decisions {
       yield record;
     }
   }
+}
+
+/** A prefix that another process does not share: 40 bits of chance. */
+export function idPrefix(random: Random): string {
+  return Math.floor(random() * 2 ** 40).toString(36);
 }
 
 /** A view without endpoints is not for nothing: an empty subset makes one at every rebuild. */

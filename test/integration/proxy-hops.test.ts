@@ -127,6 +127,12 @@ t.test('x-outrigger-why names the decision: on failures, and on request', async 
   const asked = await exchangeRaw(t, rig.port, ask('X-Outrigger-Explain: 1\r\n'));
   const id = /x-outrigger-why: (\S+)/.exec(asked)?.[1] ?? '';
   t.match(rig.decisions.find(id), { result: 'ok', status: 200, service: 'a' });
+  t.match(
+    origin.received.join(''),
+    `x-request-id: ${id}\r\n`,
+    'the upstream knows a request without a name by the same id',
+  );
+  t.match(rig.records[1], { requestId: id }, 'and so does the access log');
   origin.answer = 'HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n';
   const failed = await exchangeRaw(t, rig.port, ask('X-Request-Id: mine\r\n'));
   t.match(failed, /x-outrigger-why: \S+/);

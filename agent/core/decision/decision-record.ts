@@ -104,6 +104,7 @@ export interface DecisionEnd {
   readonly direction: 'outbound' | 'inbound';
   readonly method: string;
   readonly target: string;
+  /** Name that the request brought along; `''` when it goes by the record's. */
   readonly requestId: string;
   readonly service: string;
   readonly rule: RouteRule | null;
@@ -246,7 +247,7 @@ export class DecisionRecord extends place.Place {
     return this.#text(place.MESSAGE);
   }
 
-  /** Cut to its first 32 bytes; empty while the request is under way, like all that is written at its end. */
+  /** The one it came with, cut to its first 32 bytes; empty while the request is under way, like all that is written at its end. */
   get requestId(): string {
     const { texts, textAt } = this;
     return this.#result === null

@@ -91,7 +91,7 @@ export function explainDecision(
   const { direction, inFlight, limit, isAdaptive, rejectProbability } = record;
   return {
     id,
-    requestId: record.requestId,
+    requestId: record.requestId === '' && record.result !== null ? id : record.requestId,
     at: new Date(Math.round(record.startedAt + epochOffsetMs)).toISOString(),
     direction,
     service: record.service,
