@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { MeshEvent } from '#contract/frames.ts';
 import type { PolicyDocument } from '#contract/policy/policy.ts';
 import { createAdmin } from './admin/admin.ts';
-import { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
+import { type Clock, createEpochOffset, type Random, systemClock, systemRandom } from './clock.ts';
 import type { AgentConfig, HostPort } from './config.ts';
 import type { DecisionRecord } from './core/decision/decision-record.ts';
 import { Draws } from './core/decision/draws.ts';
@@ -36,7 +36,7 @@ import { createReporter } from './sync/reporter.ts';
 import { LOOK_EVERY_MS, Suspicions } from './sync/suspicions.ts';
 import { WatchList } from './sync/watch-list.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
-import { Decisions } from './telemetry/decisions.ts';
+import { Decisions, idPrefix } from './telemetry/decisions.ts';
 import { EventLog } from './telemetry/events.ts';
 import type { Log } from './telemetry/log.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -198,12 +198,13 @@ export function createAgent(options: AgentOptions): Agent {
 
   // Data plane: one listener for everything by Host, one for each upstream with a port of its own, one for the application.
   const admission = new Admission(readMaxDescriptors());
-  const decisions = new Decisions(Math.floor(random() * 2 ** 40).toString(36));
+  const decisions = new Decisions(idPrefix(random));
+  const epochOffsetMs = createEpochOffset(clock);
   const explained = (record: DecisionRecord): Explanation =>
     explainDecision(
       record,
       decisions.idOf(record),
-      clock.epochMs() - clock.now(),
+      epochOffsetMs(),
       discovery.status().find((one) => one.service === record.service)?.leftOut ?? [],
     );
   const accessLog = new RequestTap(createAccessLog(log.logger, config.log.access), () => clock.now());

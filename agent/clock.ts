@@ -16,4 +16,20 @@ export const systemClock: Clock = {
   epochMs: () => Date.now(),
 };
 
+/** What a clock that was set makes of the offset; less is the whole milliseconds of the one against the fractions of the other. */
+const CLOCK_WAS_SET_MS = 10;
+
+/**
+ * What has to be added to monotonic ms to make them ms since 1970. The same at every call until the wall clock is set, so that
+ * one moment has one date however often it is asked for.
+ */
+export function createEpochOffset(clock: Clock): () => number {
+  let offsetMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const seenMs = clock.epochMs() - clock.now();
+    if (Math.abs(seenMs - offsetMs) > CLOCK_WAS_SET_MS) offsetMs = seenMs;
+    return offsetMs;
+  };
+}
+
 export const systemRandom: Random = Math.random;
