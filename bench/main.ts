@@ -158,7 +158,7 @@ function publish(results: Results): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'latest.json'), `${JSON.stringify(results, null, 1)}\n`);
   const isWhole = options.only === undefined && options.against === undefined && wanted === null;
-  if (isWhole && !options['no-docs']) writeDocs(results);
+  if (isWhole && !options['no-docs']) writeDocs('results: written by bench/main.ts', renderResults(results));
 }
 
 await main();

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, PROXY_CORE, startPinned, versionOf, waitForPort } from './machine.ts';
-import { agentConfig, agentPolicies, envoyConfig, haproxyConfig, nginxConfig } from './peer-configs.ts';
+import * as forSpeed from './peer-configs.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 /** Optional programs, see docs/benchmarks.md; not in git. */
@@ -21,6 +21,15 @@ export interface Peer {
   command(home: string, port: number, origins: readonly number[]): Promise<readonly string[]>;
 }
 
+/** Configuration texts of the proxies that users would otherwise choose. */
+export interface PeerConfigs {
+  agentConfig(port: number, adminPort: number, origins: readonly number[]): string;
+  agentPolicies(): string;
+  nginxConfig(home: string, port: number, origins: readonly number[]): string;
+  haproxyConfig(port: number, origins: readonly number[]): string;
+  envoyConfig(port: number, origins: readonly number[]): unknown;
+}
+
 export interface RunningPeer {
   readonly name: string;
   readonly port: number;
@@ -30,9 +39,18 @@ export interface RunningPeer {
 
 /** @param against  folder of another checkout of this project, whose agent runs too; null for none */
 export function allPeers(agentNodeArgs: readonly string[], against: string | null): readonly Peer[] {
-  const own = agentPeer('outrigger', here('../'), agentNodeArgs);
-  const other = against === null ? [] : [agentPeer('other outrigger', resolve(against), agentNodeArgs)];
-  return [own, ...other, nginxPeer(), haproxyPeer(), envoyPeer(), httpProxyPeer(), fastifyPeer()];
+  const own = agentPeer('outrigger', here('../'), agentNodeArgs, forSpeed);
+  const other = against === null ? [] : [agentPeer('other outrigger', resolve(against), agentNodeArgs, forSpeed)];
+  return [own, ...other, ...rivals(forSpeed), httpProxyPeer(), fastifyPeer()];
+}
+
+/** This agent, nginx, HAProxy and Envoy, set up by others' texts. */
+export function meshPeers(configs: PeerConfigs): readonly Peer[] {
+  return [agentPeer('outrigger', here('../'), [], configs), ...rivals(configs)];
+}
+
+function rivals(configs: PeerConfigs): readonly Peer[] {
+  return [nginxPeer(configs), haproxyPeer(configs), envoyPeer(configs)];
 }
 
 export async function startPeer(peer: Peer, folder: string, origins: readonly number[]): Promise<RunningPeer> {
@@ -45,20 +63,20 @@ export async function startPeer(peer: Peer, folder: string, origins: readonly nu
   return { name: peer.name, port, pid: child.pid ?? 0, process: child };
 }
 
-function agentPeer(name: string, root: string, nodeArgs: readonly string[]): Peer {
+function agentPeer(name: string, root: string, nodeArgs: readonly string[], configs: PeerConfigs): Peer {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
     name,
     version,
     command: async (home, port, origins) => {
-      writeFileSync(join(home, 'policies.yaml'), agentPolicies());
-      writeFileSync(join(home, 'agent.yaml'), agentConfig(port, await freePort(), origins));
+      writeFileSync(join(home, 'policies.yaml'), configs.agentPolicies());
+      writeFileSync(join(home, 'agent.yaml'), configs.agentConfig(port, await freePort(), origins));
       return [process.execPath, ...nodeArgs, join(root, 'bin/outrigger.mjs'), 'agent', '--config', 'agent.yaml'];
     },
   };
 }
 
-function nginxPeer(): Peer {
+function nginxPeer({ nginxConfig }: PeerConfigs): Peer {
   return {
     name: 'nginx',
     version: versionOf('nginx', ['-v'])?.replace(/^.*nginx\//, '') ?? null,
@@ -69,7 +87,7 @@ function nginxPeer(): Peer {
   };
 }
 
-function haproxyPeer(): Peer {
+function haproxyPeer({ haproxyConfig }: PeerConfigs): Peer {
   return {
     name: 'haproxy',
     version: versionOf('haproxy', ['-v'])?.replace(/^HAProxy version (\S+).*$/, '$1') ?? null,
@@ -80,7 +98,7 @@ function haproxyPeer(): Peer {
   };
 }
 
-function envoyPeer(): Peer {
+function envoyPeer({ envoyConfig }: PeerConfigs): Peer {
   const text = existsSync(ENVOY) ? versionOf(ENVOY, ['--version']) : null;
   return {
     name: 'envoy',

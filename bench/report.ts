@@ -16,9 +16,6 @@ export interface Results {
   readonly idle: readonly IdleSample[];
 }
 
-const BEGIN = '<!-- results: written by bench/main.ts -->';
-const END = '<!-- /results -->';
-
 function median(values: readonly number[]): number {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
@@ -28,7 +25,7 @@ function median(values: readonly number[]): number {
 
 const decimals = (value: number, digits = 1) => (Number.isNaN(value) ? '–' : value.toFixed(digits));
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((cell, column) => Math.max(cell.length, ...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(' | ')} |`;
@@ -133,12 +130,17 @@ export function renderResults(results: Results): string {
   return parts.join('\n');
 }
 
-/** Replaces the generated part of docs/benchmarks.md; the prose around it is written by hand. */
-export function writeDocs(results: Results): void {
+/**
+ * Replaces a generated part of docs/benchmarks.md; the prose around it is written by hand.
+ *
+ * @param mark  what the comment before the part says: `NAME: written by PROGRAM`; the one after it says `/NAME`
+ */
+export function writeDocs(mark: string, rendered: string): void {
   const file = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url));
   const text = readFileSync(file, 'utf8');
-  const from = text.indexOf(BEGIN);
-  const to = text.indexOf(END);
-  if (from < 0 || to < from) throw new Error(`${file} has lost its marks: ${BEGIN} … ${END}`);
-  writeFileSync(file, `${text.slice(0, from)}${BEGIN}\n\n${renderResults(results)}\n\n${text.slice(to)}`);
+  const begin = `<!-- ${mark} -->`;
+  const from = text.indexOf(begin);
+  const to = text.indexOf(`<!-- /${mark.split(':')[0]} -->`);
+  if (from < 0 || to < from) throw new Error(`${file} has lost its marks around "${mark}"`);
+  writeFileSync(file, `${text.slice(0, from)}${begin}\n\n${rendered}\n\n${text.slice(to)}`);
 }

@@ -43,6 +43,8 @@ export interface EndpointStats extends CheckStats {
   /** How the last failed attempt ended: its kind and, for a response, its status (else 0). For sentences. */
   lastFailureKind: OutcomeKind | '';
   lastFailureStatus: number;
+  /** The last attempt found nobody who takes connections. */
+  isRefusing: boolean;
   /** The window under way and the one that ended before it; they take turns. */
   rates: RateWindow;
   formerRates: RateWindow;
@@ -103,6 +105,7 @@ export function createEndpointStats(id: string): EndpointStats {
     hasOwnEvidence: false,
     lastFailureKind: '',
     lastFailureStatus: 0,
+    isRefusing: false,
     rates: createRateWindow(),
     formerRates: createRateWindow(),
     latencies: new LatencyWindow(),

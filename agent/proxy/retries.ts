@@ -13,6 +13,12 @@ import type { Destination } from './destination.ts';
 import { firstValue } from './headers.ts';
 import type { Timeouts } from './timeouts.ts';
 
+/**
+ * Endpoints that a request may find to refuse connections before the next one counts as a retry. Bounds what one request does in a
+ * large service of which most is gone.
+ */
+const MAX_UNASKED = 8;
+
 const SAFE_TO_REPEAT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /**
@@ -40,6 +46,7 @@ export class Retries {
   #hasHedged = false;
   /** Attempts that do not count against the policy's number: repeated for the connection's sake, second copies, turned away. */
   #free = 0;
+  #unasked = 0;
   /** Retries that had to wait, or might have. */
   #waits = 0;
 
@@ -109,8 +116,23 @@ export class Retries {
     });
   }
 
+  /**
+   * Whether an endpoint refused the connection while another one is known to take some: the service has not been asked yet, so going on
+   * to the next is no retry of anything and adds no load to whoever is well. When all refuse, attempts are what the policy says.
+   */
+  #isUnasked({ kind }: Outcome, { policy, view }: Destination): boolean {
+    if (kind !== 'connect_failure' || policy.retries.attempts === 0 || this.#unasked >= MAX_UNASKED) return false;
+    return view.pickable.some((other) => !other.stats.isRefusing && !this.tried.includes(other));
+  }
+
   /** Whether another attempt follows; if so it is paid for and noted. Either way the record says what was decided. */
-  allows(outcome: Outcome, { policy, view }: Destination, isReplayable: boolean, record: AttemptRecord): boolean {
+  allows(outcome: Outcome, destination: Destination, isReplayable: boolean, record: AttemptRecord): boolean {
+    const { policy, view } = destination;
+    const isUnasked = this.#isUnasked(outcome, destination);
+    if (isUnasked) {
+      this.#unasked += 1;
+      this.#free += 1;
+    }
     const verdict = this.judge(outcome, policy, isReplayable);
     record.after = verdict.retry ? verdict.reason : verdict.why;
     if (!verdict.retry) return false;
@@ -118,6 +140,10 @@ export class Retries {
     if (!outcome.isSent && outcome.kind !== 'overflow' && view.endpoints.length === 1) {
       record.after = 'no_other_endpoint';
       return false;
+    }
+    if (isUnasked) {
+      this.#note(verdict.reason);
+      return true;
     }
     const { now } = this.#timeouts;
     record.budget = view.stats.retryBudget.balance(now);

@@ -120,7 +120,8 @@ const Retries = Type.Object(
       Type.Object(
         {
           percent: count(20, 0, 100, {
-            means: 'Retries allowed as a percentage of the requests within the interval.',
+            means:
+              'Retries allowed as a percentage of the requests within the interval. Going on from an endpoint that refused the connection is free while another one takes some.',
             larger: 'more extra load on a service that is failing already',
             elsewhere: 'Envoy retry_budget.budget_percent, Gateway API retryConstraint.budget.percent',
           }),

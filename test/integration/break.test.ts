@@ -26,7 +26,7 @@ const CASES: readonly Case[] = [
   { instance: 'payments-1', fault: '500', seenAs: '5xx' },
   { instance: 'payments-2', fault: 'slow', seenAs: 'timeout' },
   { instance: 'payments-3', fault: 'blackhole', seenAs: 'timeout' },
-  { instance: 'payments-4', fault: 'reset', seenAs: '5xx|gatewayError|reset' },
+  { instance: 'payments-4', fault: 'reset', seenAs: '5xx|gateway_error|reset|stale_connection' },
 ];
 
 async function breakIt(demo: Demo, ...args: string[]): Promise<string> {

@@ -38,6 +38,42 @@ t.test('U1 U10 a refused connection is tried elsewhere, even for a POST with a b
   t.ok(rig.endpoints('a').every(({ stats }) => stats.inFlight === 0));
 });
 
+t.test(
+  'four of five refuse connections: each request finds the fifth, whatever retries and their budget say',
+  async (t) => {
+    const origin = await startOrigin(t);
+    const dead = [await deadPort(), await deadPort(), await deadPort(), await deadPort()];
+    const budget = { percent: 0, intervalMs: 10_000, minRetriesPerSecond: 0 };
+    const retries = { attempts: 1, budget };
+    const policy = policyWith({ loadBalancer: roundRobin, retries });
+    const rig = await startRig(t, { a: [...dead, origin.port] }, { policy });
+    for (let round = 0; round < 20; round += 1)
+      t.match(await exchangeRaw(t, rig.port, ask('POST', 'Content-Length: 5\r\n', 'hello')), /^HTTP\/1.1 200 /);
+    t.ok(rig.attempts.filter((kind) => kind === 'connect_failure').length > 40, 'most attempts were refused');
+    t.equal(origin.requests(), 20);
+
+    rig.setService(
+      'a',
+      [...dead, origin.port],
+      policyWith({ loadBalancer: roundRobin, retries: { ...retries, attempts: 0 } }),
+    );
+    const answers = new Set<string>();
+    for (let round = 0; round < 10; round += 1) answers.add((await exchangeRaw(t, rig.port, ask())).slice(9, 12));
+    t.same([...answers].sort(), ['200', '503'], 'a policy without retries is kept to');
+  },
+);
+
+t.test('all five refuse connections: once that is known, attempts are what policy and budget allow', async (t) => {
+  const dead = await Promise.all([1, 2, 3, 4, 5].map(deadPort));
+  const budget = { percent: 0, intervalMs: 10_000, minRetriesPerSecond: 0 };
+  const policy = policyWith({ loadBalancer: roundRobin, retries: { attempts: 1, budget } });
+  const rig = await startRig(t, { a: dead }, { policy });
+  t.match(await exchangeRaw(t, rig.port, ask()), /^HTTP\/1.1 503 /);
+  t.equal(rig.attempts.length, 5, 'the first request finds it out');
+  for (let round = 0; round < 10; round += 1) await exchangeRaw(t, rig.port, ask());
+  t.equal(rig.attempts.length, 15, 'the others ask once');
+});
+
 t.test('U17 with every endpoint down the caller gets 503 at once, and sweeps are asked for', async (t) => {
   const rig = await startRig(t, { a: [await deadPort()] });
   for (let round = 0; round < 5; round += 1) {

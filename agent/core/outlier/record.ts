@@ -51,6 +51,7 @@ export function endAttempt(
   const isFailure = outcome.kind !== 'response' || outcome.status >= 500;
   if (isFailure) stats.failures++;
   if (!isCurrent) return false;
+  stats.isRefusing = outcome.kind === 'connect_failure';
   // A timeout took at least that long; other failures and a 429 may be quick for a bad reason and say nothing about latency.
   const isTimed = outcome.kind === 'timeout' || (!isFailure && outcome.status !== 429);
   if (isTimed) {
