@@ -1,6 +1,7 @@
 // Composition root: store → hub → API, and the registry beside them. Read top to bottom; nothing else knows everyone.
 
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { type Logger, pino } from 'pino';
 import { isLoopback } from '#contract/text/host-port.ts';
 import { type Api, createApi } from './api/api.ts';
@@ -17,6 +18,7 @@ import { SloIntake } from './core/slo/intake.ts';
 import { SloTargets } from './core/slo/targets.ts';
 import { type ConsulAccess, EndpointWatches } from './discovery/endpoint-watches.ts';
 import { EndpointPushes } from './push/endpoint-pushes.ts';
+import { FleetShare } from './push/fleet-share.ts';
 import { Hub } from './push/hub.ts';
 import { pushSetOf } from './push/push-set.ts';
 import { Rollouts } from './push/rollouts.ts';
@@ -36,6 +38,8 @@ export interface ControlPlaneOptions {
   readonly requestTimeoutMs?: number;
   /** See SloWatchOptions.lookEveryMs. */
   readonly sloLookEveryMs?: number;
+  /** See FleetShareOptions.everyMs. */
+  readonly shareEveryMs?: number;
 }
 
 export interface Started {
@@ -86,6 +90,7 @@ async function run({
   clock = systemClock,
   requestTimeoutMs,
   sloLookEveryMs,
+  shareEveryMs,
 }: ControlPlaneOptions): Promise<Running> {
   const log = givenLog ?? pino({ name: 'control-plane', level: config.log.level });
   // The configuration was judged before; whoever builds one by hand must not open the mesh to the network either.
@@ -108,7 +113,7 @@ async function run({
     closers.push(() => access.close());
     let registryUrl: string | null = null;
     const watched = (): ConsulAccess | null => accessOf(config, registryUrl);
-    const setting = { config, log, clock, requestTimeoutMs, sloLookEveryMs, watched };
+    const setting = { config, log, clock, requestTimeoutMs, sloLookEveryMs, shareEveryMs, watched };
     const { hub, api } = await join(opened, access, setting, closers);
     const url = await api.listen(config.listen.host, config.listen.port);
     if (config.registry !== null && !isLoopback(config.registry.listen.host)) {
@@ -129,6 +134,7 @@ interface Setting {
   readonly clock: Clock;
   readonly requestTimeoutMs: number | undefined;
   readonly sloLookEveryMs: number | undefined;
+  readonly shareEveryMs: number | undefined;
   /** The Consul that is watched for agents; null until it is there. */
   readonly watched: () => ConsulAccess | null;
 }
@@ -142,7 +148,7 @@ function accessOf({ watched = null }: ControlPlaneConfig, registryUrl: string | 
 async function join(
   { store, leadership, board, slo }: OpenStore,
   access: AccessStore,
-  { config, log, clock, requestTimeoutMs, sloLookEveryMs, watched }: Setting,
+  { config, log, clock, requestTimeoutMs, sloLookEveryMs, shareEveryMs, watched }: Setting,
   closers: (() => Promise<void>)[],
 ): Promise<{ hub: Hub; api: Api }> {
   const ledger = new Ledger();
@@ -155,6 +161,17 @@ async function join(
   const tellRollout = (reason: string, text: string): void => tell('policy', reason, text, null);
   const rollouts = new Rollouts({ store, leadership, board, ledger, fleet, clock, tell: tellRollout, onFault });
   closers.push(() => rollouts.stop());
+  const share = new FleetShare({
+    board,
+    fleet,
+    ledger,
+    clock,
+    host: hostname(),
+    onNotice: onFault,
+    everyMs: shareEveryMs,
+  });
+  share.start();
+  closers.push(() => share.stop());
   const targets = new SloTargets();
   const slos = new SloBook((service) => targets.of(service));
   const arrivals = new Arrivals(slo.isAlone);
@@ -247,6 +264,15 @@ async function join(
     access,
     ledger,
     fleet,
+    views: {
+      agents: () => share.agents(),
+      agent: (agentId) => share.agent(agentId),
+      services: () => share.services(),
+      ownServices: () => share.ownServices(),
+      edges: () => share.edges(),
+      isKnownElsewhere: (agentId) => share.isKnownElsewhere(agentId),
+      adminOf: (agentId) => share.adminOf(agentId),
+    },
     slos,
     onReport: (agentId, report) => {
       intake.take(agentId, report, clock.now(), clock.epochMs());

@@ -7,7 +7,7 @@ import { areApart, type EventId, readEventId } from '#contract/event-id.ts';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
 import { sketchFault } from '#contract/latency-sketch.ts';
 import { isServiceName } from '#contract/names.ts';
-import { agentView, agentViews } from '../core/agent-view.ts';
+import type { AgentView } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
 import type { Ledger } from '../core/ledger.ts';
@@ -34,6 +34,11 @@ export interface AgentRoutesOptions {
   readonly ledger: Ledger;
   readonly fleet: Fleet;
   readonly clock: Clock;
+  /** All agents by name, those of other control planes included. */
+  readonly agents: () => AgentView[];
+  readonly agent: (agentId: string) => AgentView | null;
+  /** Another control plane has told of the agent. */
+  readonly isKnownElsewhere: (agentId: string) => boolean;
   readonly verdicts: Signal;
   /** Takes the response over as the agent's policy stream. */
   readonly connectAgent: (stream: AgentStream) => void;
@@ -47,8 +52,8 @@ export interface AgentRoutesOptions {
   readonly onAhead: (agentId: string, appliedVersion: number) => void;
   /** Told when an agent says that it has policies of another store, once per store. */
   readonly onForeign: (agentId: string, generation: string) => void;
-  /** Told of each report that counted and the address of the peer that sent it. */
-  readonly onReport: (agentId: string, address: string, report: AgentReport) => void;
+  /** Told of each report that counted. */
+  readonly onReport: (agentId: string, report: AgentReport) => void;
   /** Told of each verdict that counted. */
   readonly onVerdict: (agentId: string, verdict: PolicyVerdict) => void;
   /** Told of each verdict that was too late. */
@@ -83,11 +88,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
     response: { 200: pageSchema('agents') },
   };
   app.get('/v1/agents', { ...readers, schema: list }, async (request) => {
-    const { items, nextCursor } = pageOf(
-      agentViews(ledger, fleet, clock),
-      ({ id }) => id,
-      readPageQuery(request.query),
-    );
+    const { items, nextCursor } = pageOf(options.agents(), ({ id }) => id, readPageQuery(request.query));
     return { agents: items, nextCursor };
   });
 
@@ -103,9 +104,10 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       },
     },
     async ({ params: { id } }) => {
-      const view = agentView(id, ledger, fleet, clock);
+      const view = options.agent(id);
       if (view === null) throw new ApiError('OTR_ERR_NOT_FOUND', `no agent ${id} is known`);
-      return { ...view, report: fleet.get(id)?.report ?? null };
+      // Another control plane keeps the report of its agent to itself.
+      return { ...view, report: view.controlPlane === null ? (fleet.get(id)?.report ?? null) : null };
     },
   );
 
@@ -128,7 +130,7 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       const { life, service: named } = request.query;
       const service = typeof named === 'string' && isServiceName(named) ? named.toLowerCase() : null;
       refuseForeignAgent(request, id, service);
-      refuseOtherService(request, fleet, id, service);
+      refuseOtherService(request, options, id, service);
       admit(ledger, id);
       const last = readEventId(request.headers['last-event-id']?.toString() ?? '');
       // The push that follows is the whole set, whatever the agent has.
@@ -195,13 +197,17 @@ export async function agentRoutes(app: FastifyInstance, options: AgentRoutesOpti
       const { id } = request.params;
       const { service } = request.body;
       refuseForeignAgent(request, id, service);
-      refuseOtherService(request, fleet, id, service);
+      refuseOtherService(request, options, id, service);
       admit(ledger, id);
       refuseForeignAdmin(request.body.adminUrl);
       refuseBadSketches(request.body);
       const { appliedVersion, generation = '' } = request.body.policy;
       hearVersion(id, { version: appliedVersion, generation }, options);
-      if (fleet.record(id, request.body, clock.now()) !== null) options.onReport(id, request.peer, request.body);
+      const events = fleet.record(id, request.body, clock.now(), {
+        address: request.peer,
+        isCountedElsewhere: options.isKnownElsewhere(id),
+      });
+      if (events !== null) options.onReport(id, request.body);
       return reply.code(204).send();
     },
   );
@@ -238,8 +244,13 @@ function takeVerdict(agentId: string, verdict: PolicyVerdict, options: AgentRout
 }
 
 /** A token that is bound to services must not take over the name of an agent beside another one. */
-function refuseOtherService(request: FastifyRequest, fleet: Fleet, agentId: string, service: string | null): void {
-  const known = fleet.get(agentId)?.report.service ?? service;
+function refuseOtherService(
+  request: FastifyRequest,
+  { agent }: AgentRoutesOptions,
+  agentId: string,
+  service: string | null,
+): void {
+  const known = agent(agentId)?.service ?? service;
   if (known === service || (request.token?.services ?? null) === null) return;
   throw new ApiError('OTR_ERR_FORBIDDEN', `agent ${agentId} is known beside another service`);
 }

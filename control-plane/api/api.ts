@@ -4,15 +4,13 @@ import type { Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { AgentReport, PolicyVerdict } from '#contract/frames.ts';
-import { agentViews } from '../core/agent-view.ts';
+import type { AgentView } from '../core/agent-view.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
-import { AGENT_LIMIT, type Ledger } from '../core/ledger.ts';
-import { rollUp } from '../core/rollup.ts';
+import type { Ledger } from '../core/ledger.ts';
 import type { Signal } from '../core/signal.ts';
 import type { SloBook } from '../core/slo/book.ts';
 import type { Token } from '../core/tokens.ts';
-import { edgeTotals } from '../core/traffic.ts';
 import type { EdgeTotal, ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
 import type { Store } from '../store/store.ts';
@@ -32,7 +30,7 @@ import { registerPageHeaders } from './page-headers.ts';
 import { policyRoutes } from './policies.ts';
 import { ApiError, answerBrokenRequest, registerProblems, sendProblem } from './problem.ts';
 import { REQUESTS_PER_MINUTE, registerRateLimit } from './rate-limit.ts';
-import { relayRoutes } from './relay.ts';
+import { type RelayOptions, relayRoutes } from './relay.ts';
 import { type RolloutControl, rolloutRoutes } from './rollouts.ts';
 import { serviceRoutes } from './services.ts';
 import { sloRoutes } from './slo.ts';
@@ -54,11 +52,25 @@ export interface ConfiguredTokens {
   readonly bootstrapToken?: string;
 }
 
+/** The agents of all control planes together. */
+export interface FleetViews {
+  readonly agents: () => AgentView[];
+  readonly agent: (agentId: string) => AgentView | null;
+  readonly services: () => ServiceView[];
+  /** As the agents of this control plane alone see them. */
+  readonly ownServices: () => ServiceView[];
+  readonly edges: () => EdgeTotal[];
+  /** Another control plane has told of the agent. */
+  readonly isKnownElsewhere: (agentId: string) => boolean;
+  readonly adminOf: RelayOptions['adminOf'];
+}
+
 export interface ApiOptions {
   readonly store: Store;
   readonly access: AccessStore;
   readonly ledger: Ledger;
   readonly fleet: Fleet;
+  readonly views: FleetViews;
   readonly slos: SloBook;
   /** Told of each report that counted. */
   readonly onReport: (agentId: string, report: AgentReport) => void;
@@ -105,23 +117,21 @@ export interface Api {
 
 /** Builds the API. @throws when the tokens file cannot be used */
 export async function createApi(options: ApiOptions): Promise<Api> {
-  const { ledger, fleet, clock } = options;
-  const isLive = (agentId: string): boolean => ledger.stateOf(agentId, clock.now()) === 'live';
-  const services = (): ServiceView[] => rollUp(fleet, isLive, clock.now());
-  const edges = (): EdgeTotal[] => edgeTotals(fleet.members(), isLive, clock.now());
+  const { ledger, fleet, views, clock } = options;
+  const { agents, services, edges } = views;
   const metrics = new ControlPlaneMetrics({
     softwareVersion: options.softwareVersion,
     policyVersion: options.policyVersion,
     agentStates: () => ledger.list().map(({ agentId }) => ledger.stateOf(agentId, clock.now())),
     streams: options.streams,
     watches: options.watches,
-    services,
+    services: views.ownServices,
   });
   const broadcaster = new Broadcaster({
     state: () => ({
       version: options.policyVersion(),
       services: services(),
-      agents: agentViews(ledger, fleet, clock),
+      agents: agents(),
       edges: edges(),
     }),
     events: () => fleet.events(),
@@ -135,16 +145,11 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
   await app.register(rolloutRoutes, { store, rollouts });
   await app.register(backupRoutes, { store, clock });
-  const addresses = new Map<string, string>();
   await app.register(agentRoutes, {
     ...options,
-    onReport: (agentId, address, report) => {
-      options.onReport(agentId, report);
-      addresses.set(agentId, address);
-      // The ledger bounds the agents that are known; this only has to follow.
-      if (addresses.size > 2 * AGENT_LIMIT)
-        for (const id of addresses.keys()) if (ledger.get(id) === null) addresses.delete(id);
-    },
+    agents,
+    agent: views.agent,
+    isKnownElsewhere: views.isKnownElsewhere,
     onVerdict: (agentId, verdict) => {
       metrics.countVerdict(verdict.verdict === 'ACK' ? 'ack' : 'nack');
       options.onVerdict(agentId, verdict);
@@ -160,7 +165,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     epochMs: () => clock.epochMs(),
   });
   await app.register(auditRoutes, { store: options.access });
-  await app.register(relayRoutes, { fleet, reportedFrom: (agentId) => addresses.get(agentId) ?? null });
+  await app.register(relayRoutes, { adminOf: views.adminOf });
   await app.register(serviceRoutes, { services });
   await app.register(edgeRoutes, { edges });
   await app.register(advisoryRoutes, { advice: options.advice });

@@ -3,7 +3,8 @@
 
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv4 } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
+import type { AdminPlace } from '../core/views.ts';
 
 /** A name that does not resolve by then is not reachable. */
 const LOOKUP_TIMEOUT_MS = 2_000;
@@ -13,14 +14,21 @@ export type Target = { readonly ok: true; readonly origin: string } | { readonly
 /**
  * The origin to connect to.
  *
+ * What another control plane heard over loopback is on that one's machine: from here it can be asked only when both share it.
+ *
  * An address must be the one that the report came from; for a report from this machine, any of its own. A name is resolved
  * here, once, and its address takes its place, so that it cannot mean something else a moment later. With TLS the name
  * stays, because the certificate is judged by it.
  *
- * @param adminUrl      origin over http or https, as the report schema made sure
- * @param reportedFrom  address of the peer that sent the report
+ * @param place  its `adminUrl` is an origin over http or https, as the report schema made sure
  */
-export async function targetOf(adminUrl: string, reportedFrom: string): Promise<Target> {
+export async function targetOf({ adminUrl, reportedFrom, heardAt }: AdminPlace): Promise<Target> {
+  if (heardAt !== null && heardAt !== hostname() && isLoopbackAddress(plain(reportedFrom))) {
+    return {
+      ok: false,
+      why: `the agent is on the machine ${heardAt}, and reports to the control plane there: ask that one`,
+    };
+  }
   const url = new URL(adminUrl);
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const addresses = isIP(host) === 0 ? await resolve(host) : [host];

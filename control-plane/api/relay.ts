@@ -3,8 +3,8 @@
 
 import proxy from '@fastify/http-proxy';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Fleet } from '../core/fleet.ts';
 import type { Access } from '../core/roles.ts';
+import type { AdminPlace } from '../core/views.ts';
 import { ApiError, sendProblem } from './problem.ts';
 import { targetOf } from './relay-target.ts';
 
@@ -42,9 +42,7 @@ const CONNECTIONS_PER_AGENT = 8;
 const LONGEST_MESSAGE_BYTES = 1024 * 1024;
 
 export interface RelayOptions {
-  readonly fleet: Fleet;
-  /** Address that the agent's last report came from; null before the first. */
-  readonly reportedFrom: (agentId: string) => string | null;
+  readonly adminOf: (agentId: string) => AdminPlace | null;
 }
 
 declare module 'fastify' {
@@ -119,7 +117,7 @@ function proxyOptions(
   };
 }
 
-async function findAgent(request: FastifyRequest, { fleet, reportedFrom }: RelayOptions): Promise<void> {
+async function findAgent(request: FastifyRequest, { adminOf }: RelayOptions): Promise<void> {
   // A path that could mean another one after decoding is nobody's admin path.
   if (hasDetour(request.url)) throw new ApiError('OTR_ERR_BAD_REQUEST', 'the path must be plain');
   // The proxy of POST has no WebSocket side, and would leave an upgraded connection without an answer for ever.
@@ -127,12 +125,11 @@ async function findAgent(request: FastifyRequest, { fleet, reportedFrom }: Relay
     throw new ApiError('OTR_ERR_BAD_REQUEST', 'only GET can be upgraded');
   }
   const id = (request.params as { readonly id?: string }).id ?? '';
-  const adminUrl = fleet.get(id)?.report.adminUrl ?? null;
-  const from = reportedFrom(id);
-  if (adminUrl === null || from === null) {
-    throw new ApiError('OTR_ERR_NOT_FOUND', 'no agent by that name has reported to this control plane');
+  const place = adminOf(id);
+  if (place === null) {
+    throw new ApiError('OTR_ERR_NOT_FOUND', 'no agent by that name has reported to a control plane');
   }
-  const target = await targetOf(adminUrl, from);
+  const target = await targetOf(place);
   if (!target.ok) throw new ApiError('OTR_ERR_AGENT_UNREACHABLE', target.why);
   request.adminOrigin = target.origin;
 }

@@ -11,6 +11,8 @@ import type { Traffic } from './views.ts';
 export interface AgentView {
   readonly id: string;
   readonly state: AgentState;
+  /** Host of the control plane that knows it, when that is another one; null: this one. */
+  readonly controlPlane: string | null;
   /** Whether its policy stream is open. */
   readonly isConnected: boolean;
   readonly connectedForMs: number | null;
@@ -56,6 +58,7 @@ export function agentView(agentId: string, ledger: Ledger, fleet: Fleet, clock: 
   return {
     id: agentId,
     state: ledger.stateOf(agentId, now),
+    controlPlane: null,
     isConnected: entry.isConnected,
     connectedForMs: entry.isConnected && entry.connectedAt !== null ? Math.round(now - entry.connectedAt) : null,
     silentForMs: Math.round(now - entry.lastSeenAt),

@@ -18,10 +18,22 @@ export const DEPARTED_LIMIT = 1_000;
 /** How long the last report of a process keeps those of an earlier process of the same agent from counting. */
 export const OVERLAP_MS = 10_000;
 
+/** Where a report comes from. */
+export interface ReportOrigin {
+  /** Address of the peer that sent it; null: nobody did. */
+  readonly address: string | null;
+  /** Another control plane counted the agent up to now: its first values here are where counting begins. */
+  readonly isCountedElsewhere: boolean;
+}
+
+const FROM_NOBODY: ReportOrigin = { address: null, isCountedElsewhere: false };
+
 /** What is kept about one agent. */
 export interface Member {
   readonly agentId: string;
   readonly report: AgentReport;
+  /** Address of the peer that sent the report. */
+  readonly reportedFrom: string | null;
   readonly receivedAt: number;
   readonly edges: ReadonlyMap<string, CounterReading>;
   /** By service and endpoint id; `successes` are attempts that did not fail. */
@@ -62,7 +74,7 @@ export class Fleet {
    *
    * @returns the events in it as they were numbered, or null when it was dropped
    */
-  record(agentId: string, report: AgentReport, now: number): readonly FleetEvent[] | null {
+  record(agentId: string, report: AgentReport, now: number, origin = FROM_NOBODY): readonly FleetEvent[] | null {
     const former = this.#members.get(agentId) ?? this.#departed.get(agentId);
     const isSameLife = former?.report.startedAtEpochMs === report.startedAtEpochMs;
     if (former !== undefined && isSameLife && former.report.sequence >= report.sequence) return null;
@@ -83,7 +95,8 @@ export class Fleet {
       const counter = former?.edges.get(key) ?? new Counter();
       edges.set(key, counter);
       trace(key, edge.latency);
-      this.#addTotal(edge, counter.record(edge, now, !isSameLife));
+      const added = counter.record(edge, now, !isSameLife);
+      this.#addTotal(edge, former === undefined && origin.isCountedElsewhere ? NO_COUNTS : added);
     }
     const endpoints = new Map<string, Counter>();
     for (const { service, endpoints: list } of report.services) {
@@ -95,13 +108,14 @@ export class Fleet {
       }
     }
     this.#departed.delete(agentId);
-    this.#members.set(agentId, { agentId, report, receivedAt: now, edges, endpoints, latencies });
+    const reportedFrom = origin.address;
+    this.#members.set(agentId, { agentId, report, reportedFrom, receivedAt: now, edges, endpoints, latencies });
     return report.events.map((event) => this.tell({ ...event, agentId }));
   }
 
-  /** Numbers an event and keeps it. */
-  tell(event: Omit<FleetEvent, 'sequence'>): FleetEvent {
-    const numbered = { ...event, sequence: ++this.#sequence };
+  /** Numbers an event and keeps it. @param controlPlane  host of the one that told it, null for this one */
+  tell(event: Omit<FleetEvent, 'sequence' | 'controlPlane'>, controlPlane: string | null = null): FleetEvent {
+    const numbered = { ...event, sequence: ++this.#sequence, controlPlane };
     this.#events.push(numbered);
     if (this.#events.length > EVENT_LIMIT) this.#events.shift();
     return numbered;

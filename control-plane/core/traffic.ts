@@ -16,8 +16,32 @@ export interface EdgeSighting {
 /** What counts of a member as of now; of one that is silent only what it had counted does. */
 export type IsLive = (agentId: string) => boolean;
 
+/** Traffic in a form that can be added up: sums, and what quantiles and ages are made of. */
+export interface TrafficPart {
+  readonly requests: number;
+  readonly successes: number;
+  readonly retries: number;
+  readonly inFlight: number;
+  /** Ids of the endpoints that a caller has ejected, with their service; each once. */
+  readonly ejected: readonly string[];
+  readonly rps: number;
+  readonly latency: LatencySketch;
+  /** Of the oldest report of a live agent; null without one. */
+  readonly liveAgeMs: number | null;
+  /** Of the newest report of anybody; null without one. */
+  readonly newestAgeMs: number | null;
+}
+
+/** An edge as one control plane knows it. */
+export interface EdgePart extends TrafficPart, Pick<EdgeTotal, 'source' | 'destination' | 'agents' | 'silentAgents'> {}
+
 /** Every pair of services that callers report, by name. */
 export function edgeTotals(members: readonly Member[], isLive: IsLive, now: number): EdgeTotal[] {
+  return edgeViews(edgeParts(members, isLive, now));
+}
+
+/** As edgeTotals, in a form that can be added to what others know. */
+export function edgeParts(members: readonly Member[], isLive: IsLive, now: number): EdgePart[] {
   const byEnds = new Map<string, [EdgeSighting, ...EdgeSighting[]]>();
   for (const member of members) {
     for (const edge of outboundOf(member)) {
@@ -27,16 +51,37 @@ export function edgeTotals(members: readonly Member[], isLive: IsLive, now: numb
       else group.push({ member, edge });
     }
   }
+  return [...byEnds.values()].map((group): EdgePart => {
+    const [{ edge }] = group;
+    const live = group.filter(({ member }) => isLive(member.agentId)).length;
+    return {
+      source: edge.source,
+      destination: edge.destination,
+      agents: live,
+      silentAgents: group.length - live,
+      ...trafficPart(group, isLive, now),
+    };
+  });
+}
+
+/** The parts of each edge added up, by name. */
+export function edgeViews(parts: readonly EdgePart[]): EdgeTotal[] {
+  const byEnds = new Map<string, [EdgePart, ...EdgePart[]]>();
+  for (const part of parts) {
+    const group = byEnds.get(edgeNameOf(part));
+    if (group === undefined) byEnds.set(edgeNameOf(part), [part]);
+    else group.push(part);
+  }
   return [...byEnds.values()]
     .map((group): EdgeTotal => {
-      const [{ edge }] = group;
-      const live = group.filter(({ member }) => isLive(member.agentId)).length;
+      const [{ source, destination }] = group;
+      const sum = (of: (part: EdgePart) => number): number => group.reduce((total, part) => total + of(part), 0);
       return {
-        source: edge.source,
-        destination: edge.destination,
-        agents: live,
-        silentAgents: group.length - live,
-        ...trafficOf(group, isLive, now),
+        source,
+        destination,
+        agents: sum(({ agents }) => agents),
+        silentAgents: sum(({ silentAgents }) => silentAgents),
+        ...trafficView(group),
       };
     })
     .sort((a, b) => (edgeNameOf(a) < edgeNameOf(b) ? -1 : 1));
@@ -54,13 +99,17 @@ export function outboundOf(member: Member): EdgeReport[] {
 
 /** The sum over sightings; an endpoint that several callers have ejected counts once. */
 export function trafficOf(sightings: readonly EdgeSighting[], isLive: IsLive, now: number): Traffic {
+  return trafficView([trafficPart(sightings, isLive, now)]);
+}
+
+function trafficPart(sightings: readonly EdgeSighting[], isLive: IsLive, now: number): TrafficPart {
   const total = { requests: 0, successes: 0, retries: 0 };
   const ejected = new Set<string>();
   const sketches: LatencySketch[] = [];
   let inFlight = 0;
   let rps = 0;
-  let dataAgeMs: number | null = null;
-  let youngestMs = Number.POSITIVE_INFINITY;
+  let liveAgeMs: number | null = null;
+  let newestAgeMs: number | null = null;
   for (const { member, edge } of sightings) {
     const counter = member.edges.get(edgeKey(edge));
     const counts: Counts = counter?.total ?? edge;
@@ -68,9 +117,9 @@ export function trafficOf(sightings: readonly EdgeSighting[], isLive: IsLive, no
     total.successes += counts.successes;
     total.retries += counts.retries;
     const ageMs = Math.max(0, now - member.receivedAt);
-    youngestMs = Math.min(youngestMs, ageMs);
+    newestAgeMs = Math.min(newestAgeMs ?? ageMs, ageMs);
     if (!isLive(member.agentId)) continue;
-    dataAgeMs = Math.max(dataAgeMs ?? 0, ageMs);
+    liveAgeMs = Math.max(liveAgeMs ?? 0, ageMs);
     inFlight += edge.inFlight;
     const { counts: recent, spanMs } = counter?.within(RATE_WINDOW_MS, now) ?? { counts: total, spanMs: 0 };
     if (spanMs > 0) rps += (recent.requests * 1000) / spanMs;
@@ -79,14 +128,25 @@ export function trafficOf(sightings: readonly EdgeSighting[], isLive: IsLive, no
     for (const { id, state } of seen?.endpoints ?? [])
       if (state === 'ejected') ejected.add(`${edge.destination} ${id}`);
   }
+  return { ...total, inFlight, ejected: [...ejected], rps, latency: mergeSketches(sketches), liveAgeMs, newestAgeMs };
+}
+
+function trafficView(parts: readonly TrafficPart[]): Traffic {
+  const sum = (of: (part: TrafficPart) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  const [requests, successes] = [sum((part) => part.requests), sum((part) => part.successes)];
+  const known = <T>(values: readonly (T | null)[]): T[] => values.filter((value) => value !== null);
+  const live = known(parts.map(({ liveAgeMs }) => liveAgeMs));
+  const newest = known(parts.map(({ newestAgeMs }) => newestAgeMs));
   return {
-    ...total,
-    failures: total.requests - total.successes,
-    inFlight,
-    ejected: ejected.size,
-    rps: Math.round(rps * 1000) / 1000,
-    ...quantilesOf(sketches),
-    dataAgeMs: sightings.length === 0 ? null : Math.round(dataAgeMs ?? youngestMs),
+    requests,
+    successes,
+    failures: requests - successes,
+    retries: sum((part) => part.retries),
+    inFlight: sum((part) => part.inFlight),
+    ejected: new Set(parts.flatMap(({ ejected }) => ejected)).size,
+    rps: Math.round(sum((part) => part.rps) * 1000) / 1000,
+    ...quantilesOf(parts.map(({ latency }) => latency)),
+    dataAgeMs: newest.length === 0 ? null : Math.round(live.length > 0 ? Math.max(...live) : Math.min(...newest)),
   };
 }
 

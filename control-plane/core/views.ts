@@ -113,10 +113,21 @@ export interface EndpointView {
   }[];
 }
 
+/** Where an agent's admin API is, by its own word, and whose word that is. */
+export interface AdminPlace {
+  readonly adminUrl: string;
+  /** Address of the peer that sent its last report. */
+  readonly reportedFrom: string;
+  /** Host of the control plane that heard it; null: this one. */
+  readonly heardAt: string | null;
+}
+
 /** An event and who told it. */
 export interface FleetEvent extends MeshEvent {
   /** Counts up from 1 in this life of the control plane. */
   readonly sequence: number;
   /** null: the control plane itself. */
   readonly agentId: string | null;
+  /** Host of the control plane that told it, when that is another one; null: this one. */
+  readonly controlPlane: string | null;
 }

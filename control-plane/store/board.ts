@@ -2,9 +2,10 @@
 // replaced by the next, ignored once it is old.
 
 import type { ConsulKv } from './consul-kv.ts';
-import { StoreError } from './store.ts';
 
 export interface Board {
+  /** There are no other replicas and never will be. */
+  readonly isAlone: boolean;
   /** Replaces this replica's note. Rejects with StoreError while nothing can be written. */
   post(subject: string, value: unknown): Promise<void>;
   /** The notes of the other replicas that are younger than `maxAgeMs`, by replica. */
@@ -14,7 +15,7 @@ export interface Board {
 
 /** There is nobody to tell. */
 export function createLoneBoard(): Board {
-  return { post: async () => undefined, others: async () => new Map(), close: async () => undefined };
+  return { isAlone: true, post: async () => undefined, others: async () => new Map(), close: async () => undefined };
 }
 
 export interface ConsulBoardOptions {
@@ -24,13 +25,17 @@ export interface ConsulBoardOptions {
   /** Unlike that of every other replica and every earlier life. */
   readonly replica: string;
   readonly epochMs: () => number;
+  /** Told in a sentence of a note that nobody can read. */
+  readonly onNotice: (text: string) => void;
 }
 
 /** Ages are by the clocks of the replicas: what goes wrong with clocks apart is that a note counts too long or not at all. */
-export function createConsulBoard({ kv, prefix, replica, epochMs }: ConsulBoardOptions): Board {
+export function createConsulBoard({ kv, prefix, replica, epochMs, onNotice }: ConsulBoardOptions): Board {
   const subjects = new Set<string>();
   const folder = (subject: string): string => `${prefix}board/${subject}/`;
+  const told = new Set<string>();
   return {
+    isAlone: false,
     async post(subject, value) {
       subjects.add(subject);
       await kv.put(folder(subject) + replica, JSON.stringify({ atEpochMs: epochMs(), value }));
@@ -41,8 +46,12 @@ export function createConsulBoard({ kv, prefix, replica, epochMs }: ConsulBoardO
       for (const { key, value } of entries) {
         const from = key.slice(folder(subject).length);
         if (from === replica) continue;
-        const note = noteOf(key, value);
-        if (epochMs() - note.atEpochMs <= maxAgeMs) notes.set(from, note.value);
+        const note = noteOf(value);
+        if (note === null && !told.has(key)) {
+          told.add(key);
+          onNotice(`the note ${key} in Consul was not written by a control plane; delete it`);
+        }
+        if (note !== null && epochMs() - note.atEpochMs <= maxAgeMs) notes.set(from, note.value);
       }
       return notes;
     },
@@ -55,7 +64,7 @@ export function createConsulBoard({ kv, prefix, replica, epochMs }: ConsulBoardO
   };
 }
 
-function noteOf(key: string, text: string): { readonly atEpochMs: number; readonly value: unknown } {
+function noteOf(text: string): { readonly atEpochMs: number; readonly value: unknown } | null {
   try {
     const note: unknown = JSON.parse(text);
     if (typeof note === 'object' && note !== null && 'atEpochMs' in note && 'value' in note) {
@@ -64,5 +73,5 @@ function noteOf(key: string, text: string): { readonly atEpochMs: number; readon
   } catch {
     // Not JSON is the same mistake as JSON of another shape.
   }
-  throw new StoreError('unusable', `the note ${key} in Consul was not written by a control plane; delete it`);
+  return null;
 }

@@ -41,7 +41,7 @@ export async function openStore(config: StoreConfig, options: OpenStoreOptions):
   const kv = await ConsulKv.open(config);
   const leadership = createConsulLeadership({ kv, key: `${prefix}leader`, name, now: () => clock.now(), random });
   const boardKv = await ConsulKv.open(config);
-  const board = createConsulBoard({ kv: boardKv, prefix, replica, epochMs: () => clock.epochMs() });
+  const board = createConsulBoard({ kv: boardKv, prefix, replica, epochMs: () => clock.epochMs(), onNotice });
   return { store, leadership, board, slo };
 }
 

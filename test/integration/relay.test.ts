@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect, createServer as createTcpServer, type Socket as TcpSocket } from 'node:net';
+import { hostname } from 'node:os';
 import t from 'tap';
 import { createAgent } from '../../agent/agent.ts';
 import { loadAgentConfig } from '../../agent/config.ts';
@@ -196,11 +197,26 @@ t.test('only the machine that the report came from is asked', async (t) => {
     );
   }
   t.equal(asked, 1);
+  const from = (adminUrl: string, reportedFrom: string, heardAt: string | null = null) => ({
+    adminUrl,
+    reportedFrom,
+    heardAt,
+  });
   // From another machine even our loopback is foreign.
-  t.match(await targetOf('http://127.0.0.1:8500', '10.0.0.7'), { ok: false });
-  t.match(await targetOf('http://localhost:8500', '10.0.0.7'), { ok: false });
-  t.same(await targetOf('http://10.0.0.7:15000', '::ffff:10.0.0.7'), { ok: true, origin: 'http://10.0.0.7:15000' });
-  t.same(await targetOf('https://10.0.0.7:15000', '10.0.0.7'), { ok: true, origin: 'https://10.0.0.7:15000' });
+  t.match(await targetOf(from('http://127.0.0.1:8500', '10.0.0.7')), { ok: false });
+  t.match(await targetOf(from('http://localhost:8500', '10.0.0.7')), { ok: false });
+  t.same(await targetOf(from('http://10.0.0.7:15000', '::ffff:10.0.0.7')), {
+    ok: true,
+    origin: 'http://10.0.0.7:15000',
+  });
+  t.same(await targetOf(from('https://10.0.0.7:15000', '10.0.0.7')), { ok: true, origin: 'https://10.0.0.7:15000' });
+  // What another control plane heard over loopback is here only when it is on this machine.
+  t.match(await targetOf(from('http://127.0.0.1:15000', '127.0.0.1', 'elsewhere')), {
+    ok: false,
+    why: /on the machine elsewhere/,
+  });
+  t.match(await targetOf(from('http://127.0.0.1:15000', '127.0.0.1', hostname())), { ok: true });
+  t.match(await targetOf(from('http://10.0.0.7:15000', '10.0.0.7', 'elsewhere')), { ok: true });
   t.equal(isSameMachine('::1', '127.0.0.1'), true);
   t.equal(isSameMachine('127.0.0.1', '10.0.0.7'), false);
 });

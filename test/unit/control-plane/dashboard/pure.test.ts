@@ -92,6 +92,7 @@ function event(sequence: number, changes: Partial<FleetEvent> = {}): FleetEvent 
     reason: 'consecutive_5xx',
     text: 'pay-1 ejected',
     agentId: 'a-1',
+    controlPlane: null,
     ...changes,
   };
 }
