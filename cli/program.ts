@@ -17,6 +17,7 @@ import { addPolicyCommand } from './policy.ts';
 import { addRegistryCommand } from './registry.ts';
 import { addRunCommand } from './run.ts';
 import { addSchemaCommand } from './schema.ts';
+import { addSloCommand } from './slo.ts';
 import { addStatCommands } from './stat.ts';
 import { addStatusCommand } from './status.ts';
 import { addStoreCommand } from './store.ts';
@@ -47,6 +48,7 @@ export function buildProgram(terminal: Terminal): Command {
   addCheckCommand(program, terminal);
   addStatusCommand(program, terminal);
   addStatCommands(program, terminal);
+  addSloCommand(program, terminal);
   addTapCommand(program, terminal);
   addEndpointsCommand(program, terminal);
   addOverruleCommands(program, terminal);

@@ -23,7 +23,7 @@ import { type Auth, type RouteEntry, registerAuth } from './auth.ts';
 import { backupRoutes } from './backup.ts';
 import { edgeRoutes } from './edges.ts';
 import { Broadcaster, eventRoutes } from './events.ts';
-import { ControlPlaneMetrics, metricsRoutes } from './metrics.ts';
+import { ControlPlaneMetrics, metricsRoutes, SERVICE_LABEL_LIMIT } from './metrics.ts';
 import { registerOpenApi } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { registerPageHeaders } from './page-headers.ts';
@@ -126,6 +126,11 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     streams: options.streams,
     watches: options.watches,
     services: views.ownServices,
+    slos: () =>
+      options.slos
+        .services()
+        .slice(0, SERVICE_LABEL_LIMIT)
+        .flatMap((service) => options.slos.view(service, clock.epochMs()) ?? []),
   });
   const broadcaster = new Broadcaster({
     state: () => ({

@@ -4,10 +4,12 @@
 import type { FastifyInstance } from 'fastify';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AgentState } from '../core/ledger.ts';
+import type { SloView } from '../core/slo/book.ts';
 import type { ServiceView } from '../core/views.ts';
 import { textAnswer } from './answers.ts';
+import { addSloGauges } from './slo-metrics.ts';
 
-const SERVICE_LABEL_LIMIT = 500;
+export const SERVICE_LABEL_LIMIT = 500;
 /** Gauges of prom-client that are named like counters, which promtool refuses. */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
 
@@ -20,6 +22,8 @@ export interface MetricsSources {
   /** Services that are watched in Consul for agents. */
   readonly watches: () => number;
   readonly services: () => readonly ServiceView[];
+  /** Of at most SERVICE_LABEL_LIMIT services. */
+  readonly slos: () => readonly SloView[];
 }
 
 export class ControlPlaneMetrics {
@@ -62,6 +66,7 @@ export class ControlPlaneMetrics {
       registers,
     });
     addGauges(sources, registers);
+    addSloGauges(() => sources.slos(), registers);
   }
 
   countPush(): void {

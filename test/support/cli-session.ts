@@ -57,6 +57,8 @@ export async function runSession(t: Parameters<typeof startDemo>[0]): Promise<Se
   await say('stat --by service');
   await say('top --to payments');
   await say('endpoints payments');
+  await say('slo');
+  await say('slo payments');
 
   section('One request');
   await say('tap --service payments -n 3');
@@ -129,6 +131,8 @@ export async function runSession(t: Parameters<typeof startDemo>[0]): Promise<Se
     'status',
     'stat',
     'endpoints payments',
+    'slo',
+    'slo payments',
     'tap --service payments -n 1',
     'check',
     'why',

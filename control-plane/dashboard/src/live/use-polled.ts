@@ -20,7 +20,7 @@ export function usePolled<T>(path: string | null, everyMs: number): Polled<T> {
     error: null,
   });
   const [turn, setTurn] = useState(0);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `turn` asks again at once
+  // `turn` asks again at once.
   useEffect(() => {
     if (path === null) return;
     const abort = new AbortController();

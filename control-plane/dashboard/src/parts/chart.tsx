@@ -40,7 +40,7 @@ export function Chart(props: ChartProps) {
   latest.current = props;
   const look = theme.value;
   const names = props.lines.map(({ name }) => name).join();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: made anew when the colours or the lines change, fed by the next effect
+  // Made anew when the colours or the lines change, fed by the next effect.
   useEffect(() => {
     const element = box.current;
     if (element === null) return;

@@ -163,7 +163,7 @@ function useCheck(text: string, setChecked: (checked: Checked) => void): () => v
     }
     if (mine === turn.current) setChecked(checked);
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: only a new text is checked anew
+  // Only a new text is checked anew.
   useEffect(() => {
     const timer = setTimeout(() => void run(), CHECK_AFTER_MS);
     return () => clearTimeout(timer);

@@ -50,7 +50,7 @@ export function SourceEditor(props: {
     <div class="source">
       <div class="gutter" aria-hidden="true">
         {lines.map((_line, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a line is its number
+          // A line is its number.
           <span key={index} class={bad.has(index + 1) ? 'bad' : ''} title={bad.get(index + 1)} data-line={index + 1}>
             {index + 1}
           </span>
