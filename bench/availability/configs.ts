@@ -40,7 +40,7 @@ http {
   access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
   client_body_temp_path ${home}/b; proxy_temp_path ${home}/p; fastcgi_temp_path ${home}/f; uwsgi_temp_path ${home}/u; scgi_temp_path ${home}/s;
   upstream payments {
-    ${origins.map((origin) => `server 127.0.0.1:${origin} max_fails=2 fail_timeout=5s;`).join(' ')}
+    ${origins.map((origin) => `server 127.0.0.1:${origin} max_fails=3 fail_timeout=3s;`).join(' ')}
     keepalive 64;
   }
   server {
@@ -148,6 +148,8 @@ export function envoyConfig(port: number, origins: readonly number[]): unknown {
           type: 'STATIC',
           lb_policy: 'LEAST_REQUEST',
           connect_timeout: `${CONNECT_MS / 1000}s`,
+          // By default Envoy asks dead hosts, too, once more than half of them are.
+          common_lb_config: { healthy_panic_threshold: { value: 0 } },
           outlier_detection: {
             consecutive_5xx: 5,
             interval: '1s',
