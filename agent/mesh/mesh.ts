@@ -17,7 +17,7 @@ import type { EndpointView, MeshSnapshot, ServiceStats, ServiceView } from '../c
 import { configureStats, createServiceStats, createServiceView } from '../core/view.ts';
 import { keepIfSame, parsePush } from './documents.ts';
 import { createInboundView, type InboundTarget } from './inbound.ts';
-import { diffMembership, Leavers } from './membership.ts';
+import { diffMembership, Leavers, type Order } from './membership.ts';
 import { Publisher } from './publisher.ts';
 import { membershipEvent, panicEvent, policyEvent } from './say.ts';
 import { eventOf, isDividedByLoad, nextSweepAt, sweepService } from './sweeper.ts';
@@ -44,6 +44,8 @@ interface ServiceRecord {
   plan: ServicePlan;
   /** All that discovery told; the view has a subset of them when the policy says so. */
   readonly members: readonly EndpointView[];
+  /** In which order it told them. */
+  readonly order: Order;
   view: ServiceView;
   readonly windows: ServiceWindows;
   /** Monotonic ms; sweep() leaves the service alone before. */
@@ -100,13 +102,14 @@ export class Mesh {
     const service = set.service.toLowerCase();
     const former = this.#records.get(service);
     const now = this.#clock.now();
-    const membership = diffMembership(former?.members ?? [], set, this.#leavers, now);
+    const membership = diffMembership(former?.members ?? [], set, this.#leavers, now, former?.order ?? null);
     if (former !== undefined && !membership.isChanged) return;
     const plan = former?.plan ?? this.#plan(service, null);
     const members = membership.views;
     const view = this.#build(plan, members, former?.view ?? null);
     const windows = former?.windows ?? createServiceWindows();
-    this.#records.set(service, { plan, members, view, windows, sweepAt: nextSweepAt(view, windows, now) });
+    const { order } = membership;
+    this.#records.set(service, { plan, members, order, view, windows, sweepAt: nextSweepAt(view, windows, now) });
     const epochMs = this.#clock.epochMs();
     const events = [membershipEvent(service, membership, epochMs), panicEvent(former?.view ?? null, view, epochMs)];
     if (service === this.#caller) this.#respread();

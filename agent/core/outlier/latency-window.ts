@@ -24,7 +24,7 @@ export class LatencyWindow {
 
   clear(): void {
     if (this.#total === 0) return;
-    this.#counts.fill(0);
+    this.#counts.fill(0, 0, this.#top + 1);
     this.#total = 0;
     this.#top = 0;
   }

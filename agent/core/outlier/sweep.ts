@@ -93,12 +93,15 @@ export function decideSweep(
   const ceilings = countOut(endpoints, levelOf, outlier.maxEjectionPercent);
   const suspects: { readonly view: EndpointView; readonly ceiling: Ceiling }[] = [];
   for (const view of endpoints) {
+    const { stats } = view;
+    const isSuspect = stats.state === 'serving' && (isAdvised(stats, now) || (!isFrozen && isAccused(stats, outlier)));
+    // Nearly all serve, are accused of nothing and were never out: nothing is to be decided about them.
+    if (!isSuspect && stats.state === 'serving' && stats.ejectionMultiplier === 0) continue;
     const ceiling = ceilings.get(levelOf(view));
     if (ceiling === undefined) continue;
     const decision = reconsider(view, outlier, ceiling, now, random);
     if (decision !== null) decisions.push(decision);
-    if (view.stats.state !== 'serving') continue;
-    if (!isAdvised(view.stats, now) && (isFrozen || !isAccused(view.stats, outlier))) continue;
+    if (!isSuspect) continue;
     suspects.push({ view, ceiling });
     ceiling.suspects++;
   }
@@ -140,10 +143,13 @@ function countOut(
   for (const view of endpoints) {
     const { state } = view.stats;
     const level = levelOf(view);
-    const count = counts.get(level) ?? { out: 0, total: 0 };
+    let count = counts.get(level);
+    if (count === undefined) {
+      count = { out: 0, total: 0 };
+      counts.set(level, count);
+    }
     if (state !== 'draining') count.total++;
     if (state === 'ejected' || state === 'probing') count.out++;
-    counts.set(level, count);
   }
   const ceilings = new Map<number, Ceiling>();
   for (const [level, { out, total }] of counts) {

@@ -106,7 +106,19 @@ export function dropSuspicion(stats: EndpointStats, reason: string): void {
   stats.suspicions = left.length === 0 ? NOBODY : left;
 }
 
+/** The counts of a window, of those that serve, side by side: the detectors walk over them five times, and statistics lie far apart. */
+interface EndedWindow {
+  readonly stats: readonly EndpointStats[];
+  readonly answers: Float64Array;
+  readonly errors: Float64Array;
+  readonly failures: Float64Array;
+}
+
 function closeRates(endpoints: readonly EndpointView[], outlier: OutlierPolicy, isTrusted: boolean): void {
+  const column = (): Float64Array => new Float64Array(endpoints.length);
+  const [answers, errors, failures] = [column(), column(), column()];
+  const serving: EndpointStats[] = [];
+  let hasFailures = false;
   for (const { stats } of endpoints) {
     // Two windows take turns, so that nothing is allocated and the ended one can be told about.
     const ended = stats.rates;
@@ -114,77 +126,86 @@ function closeRates(endpoints: readonly EndpointView[], outlier: OutlierPolicy, 
     stats.formerRates = ended;
     clearRates(stats.rates);
     if (stats.suspicions.length > 0) stats.suspicions = stats.suspicions.filter(({ reason }) => reason === 'latency');
+    if (stats.state !== 'serving') continue;
+    answers[serving.length] = ended.answers;
+    errors[serving.length] = ended.errors;
+    failures[serving.length] = ended.failures;
+    if (ended.errors + ended.failures > 0) hasFailures = true;
+    serving.push(stats);
   }
-  const hasFailures = endpoints.some(({ stats }) => stats.formerRates.errors + stats.formerRates.failures > 0);
-  if (isTrusted && hasFailures) for (const detector of detectors(outlier)) compare(endpoints, detector);
+  if (!isTrusted || !hasFailures) return;
+  for (const detector of detectors(outlier)) compare({ stats: serving, answers, errors, failures }, detector);
 }
+
+/** What a detector counts as a failure, and out of what. */
+type Counting = (answers: number, errors: number, failures: number) => number;
 
 interface RateDetector {
   readonly reason: RateReason;
   readonly enforcing: number;
   readonly minimumHosts: number;
   readonly requestVolume: number;
-  readonly sample: (window: RateWindow) => RateSample;
+  readonly failuresOf: Counting;
+  readonly totalOf: Counting;
   readonly find: (samples: readonly RateSample[]) => number[];
 }
+
+const everything = (answers: number, _errors: number, failures: number): number => answers + failures;
+const ALL_FAILURES = {
+  failuresOf: (_: number, errors: number, failures: number) => errors + failures,
+  totalOf: everything,
+};
+const ERROR_ANSWERS = { failuresOf: (_: number, errors: number) => errors, totalOf: (answers: number) => answers };
+const MISSING_ANSWERS = { failuresOf: (_: number, _errors: number, failures: number) => failures, totalOf: everything };
 
 function detectors(outlier: OutlierPolicy): RateDetector[] {
   const { successRate, failurePercentage, robustSuccessRate } = outlier;
   const byMean = (samples: readonly RateSample[]) => belowThreshold(samples, successRate.stdevFactor);
   const byShare = (samples: readonly RateSample[]) => failingOften(samples, failurePercentage.threshold);
   return [
-    { ...robustSuccessRate, reason: 'robust_success_rate', sample: allFailures, find: standingOut },
-    { ...successRate, reason: 'success_rate', sample: errorAnswers, find: byMean },
+    { ...robustSuccessRate, reason: 'robust_success_rate', ...ALL_FAILURES, find: standingOut },
+    { ...successRate, reason: 'success_rate', ...ERROR_ANSWERS, find: byMean },
     {
       ...successRate,
       enforcing: successRate.enforcingLocalOrigin,
       reason: 'local_origin_success_rate',
-      sample: missingAnswers,
+      ...MISSING_ANSWERS,
       find: byMean,
     },
-    { ...failurePercentage, reason: 'failure_percentage', sample: errorAnswers, find: byShare },
+    { ...failurePercentage, reason: 'failure_percentage', ...ERROR_ANSWERS, find: byShare },
     {
       ...failurePercentage,
       enforcing: failurePercentage.enforcingLocalOrigin,
       reason: 'failure_percentage_local_origin',
-      sample: missingAnswers,
+      ...MISSING_ANSWERS,
       find: byShare,
     },
   ];
 }
 
-function compare(endpoints: readonly EndpointView[], detector: RateDetector): void {
-  const { reason, enforcing, requestVolume } = detector;
+function compare({ stats, answers, errors, failures }: EndedWindow, detector: RateDetector): void {
+  const { reason, enforcing, requestVolume, failuresOf, totalOf } = detector;
   const judged: EndpointStats[] = [];
   const samples: RateSample[] = [];
-  let failures = 0;
-  for (const { stats } of endpoints) {
-    const sample = detector.sample(stats.formerRates);
-    if (stats.state !== 'serving' || sample.total < requestVolume) continue;
-    judged.push(stats);
+  let failed = 0;
+  for (let at = 0; at < stats.length; at++) {
+    const [answered, erred, missed] = [answers[at] ?? 0, errors[at] ?? 0, failures[at] ?? 0];
+    const one = stats[at];
+    const total = totalOf(answered, erred, missed);
+    if (one === undefined || total < requestVolume) continue;
+    const sample = { failures: failuresOf(answered, erred, missed), total };
+    judged.push(one);
     samples.push(sample);
-    failures += sample.failures;
+    failed += sample.failures;
   }
-  if (failures === 0 || judged.length < detector.minimumHosts) return;
+  if (failed === 0 || judged.length < detector.minimumHosts) return;
   for (const at of detector.find(samples)) {
-    const stats = judged[at];
+    const suspect = judged[at];
     const sample = samples[at];
-    if (stats === undefined || sample === undefined) continue;
+    if (suspect === undefined || sample === undefined) continue;
     const cause = describeRate(reason, sample, samples);
-    stats.suspicions = [...stats.suspicions, { reason, enforcing, cause }];
+    suspect.suspicions = [...suspect.suspicions, { reason, enforcing, cause }];
   }
-}
-
-function allFailures({ answers, errors, failures }: RateWindow): RateSample {
-  return { failures: errors + failures, total: answers + failures };
-}
-
-function errorAnswers({ answers, errors }: RateWindow): RateSample {
-  return { failures: errors, total: answers };
-}
-
-function missingAnswers({ answers, failures }: RateWindow): RateSample {
-  return { failures, total: answers + failures };
 }
 
 function clearRates(window: RateWindow): void {
