@@ -27,6 +27,7 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .option('--if-revision <number>', 'apply only if the document still has this revision (one document)', wholeNumber)
     .option('--staged', 'to one agent, then 10 %, 50 % and all, and back by itself if it does harm (one document)')
     .option('--soak <time>', 'with --staged: the rest at each stage, 1s to 1d', soak)
+    .option('--force', 'although too little of an error budget is left for changes')
     .addOption(outputOption())
     .action((options: ApplyOptions) => applyPolicies(options, terminal));
   withApiOptions(policy.command('get'))
@@ -42,6 +43,7 @@ export function addPolicyCommand(program: Command, terminal: Terminal): void {
     .description('delete one document; what it said falls back to the defaults')
     .argument('<kind/name>', 'for example ServicePolicy/payments')
     .option('--if-revision <number>', 'delete only if the document still has this revision', wholeNumber)
+    .option('--force', 'although too little of an error budget is left for changes')
     .addOption(outputOption())
     .action((id: string, options: ApplyOptions) => deletePolicy(id, options, terminal));
   addLintCommand(policy, terminal);
@@ -55,6 +57,7 @@ interface ApplyOptions extends ApiOptions {
   readonly ifRevision?: number;
   readonly staged?: boolean;
   readonly soak?: string;
+  readonly force?: boolean;
   readonly output: OutputFormat;
 }
 
@@ -78,7 +81,7 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
   const results: { id: PolicyId; took: number; applied: PolicyAnswer }[] = [];
   for (const document of documents) {
     const startedAt = performance.now();
-    const answer = await callApi(options, 'PUT', `${pathOf(document)}?wait=${WAIT}`, {
+    const answer = await callApi(options, 'PUT', `${pathOf(document)}?${waiting(options)}`, {
       body: document,
       headers: ifMatch(options.ifRevision),
     });
@@ -96,11 +99,20 @@ async function applyPolicies(options: ApplyOptions, terminal: Terminal): Promise
   }
 }
 
+function waiting(options: Pick<ApplyOptions, 'force'>): URLSearchParams {
+  return new URLSearchParams({ wait: WAIT, ...forced(options) });
+}
+
+function forced({ force }: Pick<ApplyOptions, 'force'>): { force?: string } {
+  return force === true ? { force: 'true' } : {};
+}
+
 /** Most agents are meant not to have it yet, so nobody's verdict is waited for. */
 async function beginRollout(document: PolicyDocument, options: ApplyOptions, terminal: Terminal): Promise<void> {
   const query = new URLSearchParams({
     rollout: 'staged',
     ...(options.soak === undefined ? {} : { soak: options.soak }),
+    ...forced(options),
   });
   const { body } = await callApi(options, 'PUT', `${pathOf(document)}?${query}`, {
     body: document,
@@ -162,7 +174,7 @@ async function deletePolicy(text: string, options: ApplyOptions, terminal: Termi
   const { status, body } = await callApi(
     options,
     'DELETE',
-    `/v1/policies/${kind}/${encodeURIComponent(name)}?wait=${WAIT}`,
+    `/v1/policies/${kind}/${encodeURIComponent(name)}?${waiting(options)}`,
     {
       headers: ifMatch(options.ifRevision),
       accept: [404],

@@ -117,6 +117,7 @@ export function renderSlo(slo: SloDetail, terminal: Pick<Terminal, 'hasColours'>
             .join(', '),
     ],
     ['alert', alert === null ? 'none' : `${alert} fires`],
+    ...(slo.isFrozen ? [['changes', frozenText(slo)] as [string, string]] : []),
   ];
   if (composed.path !== null) {
     const through = composed.through.length === 0 ? 'it calls nobody' : `with ${composed.through.join(', ')}`;
@@ -153,6 +154,10 @@ const PERIOD_COLUMNS: readonly Column<SloView['periods'][number]>[] = [
   { title: 'DOWN', cell: ({ downtimeMs }) => formatMs(downtimeMs), align: 'right' },
   { title: 'FIVE-NINES', cell: ({ fiveNinesMs }) => formatMs(fiveNinesMs), align: 'right' },
 ];
+
+function frozenText({ freezeBelow, from }: SloRow): string {
+  return `held back below ${percent(freezeBelow)} (${from.freezeBelow}), but for rollbacks and --force`;
+}
 
 /** The most urgent one that fires, or null. */
 function firing({ burns }: Pick<SloRow, 'burns'>): string | null {

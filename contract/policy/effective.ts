@@ -84,6 +84,7 @@ export function explainLayers(layers: readonly Layer[]): ExplainedPolicy {
       target: last((s) => s.slo?.target),
       window: last((s) => s.slo?.window),
       latencyThreshold: last((s) => s.slo?.latencyThreshold),
+      freezeBelow: last((s) => s.slo?.freezeBelow),
     },
   };
   return withinBounds(explained);

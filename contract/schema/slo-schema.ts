@@ -28,6 +28,19 @@ export const Slo = Type.Object(
       larger: 'slowness is noticed later',
       elsewhere: 'OpenSLO thresholdMetric',
     }),
+    freezeBelow: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 100,
+        default: 0,
+        ...notes({
+          means:
+            "Percent of the error budget below which the service's documents, and those of the mesh, are changed by force or by a rollback only; 0 = never. Counts from ten bad requests on.",
+          larger: 'changes are held back earlier',
+          elsewhere: 'error budget policy of the Google SRE Workbook',
+        }),
+      }),
+    ),
   },
   CLOSED,
 );

@@ -9,7 +9,8 @@ import type { Clock } from '../core/clock.ts';
 import type { Fleet } from '../core/fleet.ts';
 import type { Ledger } from '../core/ledger.ts';
 import type { Signal } from '../core/signal.ts';
-import type { SloBook } from '../core/slo/book.ts';
+import type { SloBook, SloView } from '../core/slo/book.ts';
+import { frozenBy } from '../core/slo/freeze.ts';
 import type { Token } from '../core/tokens.ts';
 import type { EdgeTotal, ServiceView } from '../core/views.ts';
 import type { AccessStore } from '../store/access-store.ts';
@@ -119,6 +120,11 @@ export interface Api {
 export async function createApi(options: ApiOptions): Promise<Api> {
   const { ledger, fleet, views, clock } = options;
   const { agents, services, edges } = views;
+  const budgets = (limit?: number): SloView[] =>
+    options.slos
+      .services()
+      .slice(0, limit)
+      .flatMap((service) => options.slos.view(service, clock.epochMs()) ?? []);
   const metrics = new ControlPlaneMetrics({
     softwareVersion: options.softwareVersion,
     policyVersion: options.policyVersion,
@@ -126,11 +132,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     streams: options.streams,
     watches: options.watches,
     services: views.ownServices,
-    slos: () =>
-      options.slos
-        .services()
-        .slice(0, SERVICE_LABEL_LIMIT)
-        .flatMap((service) => options.slos.view(service, clock.epochMs()) ?? []),
+    slos: () => budgets(SERVICE_LABEL_LIMIT),
   });
   const broadcaster = new Broadcaster({
     state: () => ({
@@ -147,7 +149,13 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   await book.refresh();
   const { app, auth } = await createApp(options, metrics, options.auth === null ? null : book);
   const { store, verdicts, rollouts } = options;
-  await app.register(policyRoutes, { store, ledger, verdicts, rollouts });
+  await app.register(policyRoutes, {
+    store,
+    ledger,
+    verdicts,
+    rollouts,
+    frozenBy: (id) => frozenBy(id, budgets()),
+  });
   await app.register(rolloutRoutes, { store, rollouts });
   await app.register(backupRoutes, { store, clock });
   await app.register(agentRoutes, {

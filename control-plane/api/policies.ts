@@ -24,6 +24,7 @@ import {
   type WriteResult,
 } from '../store/store.ts';
 import { refuseForeignDocument } from './auth.ts';
+import { type FrozenBy, forceOf, refuseWhileFrozen } from './budget-guard.ts';
 import { readPageQuery } from './paging.ts';
 import { invalid, JSON_TYPE, readPolicies, readPolicy, YAML_TYPES } from './policy-text.ts';
 import { ApiError } from './problem.ts';
@@ -36,6 +37,8 @@ export interface PolicyRoutesOptions {
   /** Emitted whenever a verdict arrived or a stream opened or closed. */
   readonly verdicts: Signal;
   readonly rollouts: RolloutControl;
+  /** The service whose error budget holds back a change of a document; null: none does. */
+  readonly frozenBy: FrozenBy;
 }
 
 /** `?wait=` may not keep a connection longer than this. */
@@ -55,6 +58,7 @@ interface Named {
     readonly message?: string;
     readonly rollout?: string;
     readonly soak?: string;
+    readonly force?: string;
   };
 }
 
@@ -128,7 +132,8 @@ export async function policyRoutes(app: FastifyInstance, routeOptions: PolicyRou
     { ...editors, schema: schemas.rollback },
     async (request, reply) => {
       const document = await formerDocument(store, idOf(request.params), revisionIn(request.body));
-      return change(request, reply, options, document);
+      // What puts a former document back mends something, and is let through.
+      return change(request, reply, options, document, true);
     },
   );
 
@@ -206,14 +211,16 @@ function refuseDuringRollout({ rollout }: PolicySet, id: PolicyId, isRollout: bo
 async function change(
   request: FastifyRequest<Named>,
   reply: FastifyReply,
-  { store, ledger, verdicts, rollouts, inTurn }: PolicyRoutesOptions & { readonly inTurn: InTurn },
+  { store, ledger, verdicts, rollouts, frozenBy, inTurn }: PolicyRoutesOptions & { readonly inTurn: InTurn },
   document: PolicyDocument | null,
+  isMending = false,
 ): Promise<unknown> {
   refuseForeignDocument(request, request.params.kind, request.params.name);
   // Judged before the write: an answer of 400 must mean that nothing happened.
   const waitMs = waitOf(request.query.wait);
   const message = messageOf(request.query.message);
   const id = idOf(request.params);
+  if (!isMending && !forceOf(request.query.force)) refuseWhileFrozen(id, frozenBy);
   const soakMs = soakOf(request.query);
   const begin =
     soakMs === null ? null : (set: PolicySet) => rollouts.begin(set, id, document, request.operator, soakMs);

@@ -15,6 +15,7 @@ export const API_ERRORS = {
   OTR_ERR_NOT_FOUND: [404, 'there is no such thing'],
   OTR_ERR_REQUEST_TIMEOUT: [408, 'the request did not arrive in time'],
   OTR_ERR_ROLLOUT: [409, 'a rollout is under way'],
+  OTR_ERR_BUDGET_SPENT: [409, 'too little of an error budget is left for changes'],
   OTR_ERR_STALE_REVISION: [412, 'the document changed in the meantime'],
   OTR_ERR_TOO_LARGE: [413, 'the body is larger than the limit'],
   OTR_ERR_MEDIA_TYPE: [415, 'the body has a content type that is not read here'],

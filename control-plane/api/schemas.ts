@@ -8,7 +8,7 @@ import { pageQuerySchema, pageSchema } from './paging.ts';
 
 const tags = ['policies'];
 /** Of a write with If-Match or If-None-Match; what every route can answer is added where the document is made. */
-const stale = problemAnswers(['OTR_ERR_STALE_REVISION', 'OTR_ERR_INVALID', 'OTR_ERR_ROLLOUT']);
+const stale = problemAnswers(['OTR_ERR_STALE_REVISION', 'OTR_ERR_INVALID', 'OTR_ERR_ROLLOUT', 'OTR_ERR_BUDGET_SPENT']);
 const version = { version: { type: 'integer' } };
 const written = {
   revision: { type: 'integer' },
@@ -31,6 +31,11 @@ const waiting = {
       description: 'To one agent, 10 %, 50 %, all; back by itself when it does harm',
     },
     soak: { type: 'string', description: 'Time at each stage of the rollout: 1m' },
+    force: {
+      type: 'string',
+      enum: ['true', 'false'],
+      description: 'Although too little of an error budget is left for changes',
+    },
     message: { type: 'string', maxLength: 500, description: 'Why, for the history' },
   },
 };

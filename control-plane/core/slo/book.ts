@@ -53,6 +53,10 @@ export interface SloView {
   readonly windowMs: number;
   /** Successes that took longer are among the bad events; 0 = none is. */
   readonly latencyThresholdMs: number;
+  /** Share of the budget below which changes are held back; 0 = never. */
+  readonly freezeBelow: number;
+  /** It is below, by failures enough to say so. */
+  readonly isFrozen: boolean;
   /** The documents that say so. */
   readonly from: SloTarget['from'];
   readonly measuredBy: MeasuredBy;
@@ -137,22 +141,25 @@ export class SloBook {
     const counted = this.#countedOf(service);
     const [first] = counted;
     if (first === undefined) return null;
-    const { objective, windowMs, latencyThresholdMs, from } = this.targetOf(service);
+    const { objective, windowMs, latencyThresholdMs, freezeBelow, from } = this.targetOf(service);
     const sinceEpochMs = Math.min(...counted.map((one) => one.sinceEpochMs));
     const { good, bad, accounts } = within(counted, windowMs, epochMs);
     const allowed = (good + bad) * (1 - objective);
+    const left = allowed === 0 ? 1 : 1 - bad / allowed;
     return {
       service,
       objective,
       windowMs,
       latencyThresholdMs,
+      freezeBelow,
+      isFrozen: bad >= LEAST_BAD_EVENTS && left < freezeBelow,
       from,
       measuredBy: first.measuredBy,
       sinceEpochMs,
       good,
       bad,
       accounts,
-      budget: { allowed, left: allowed === 0 ? 1 : 1 - bad / allowed },
+      budget: { allowed, left },
       burns: BURN_ALERTS.filter(({ longMs }) => longMs <= windowMs).map((alert) => {
         const { longBurn, shortBurn } = burnOf(counted, alert, objective, epochMs);
         const { name, severity, rate, longMs, shortMs } = alert;
