@@ -55,8 +55,16 @@ export async function readService(options: ApiOptions, name: string): Promise<Se
 export async function readReport(options: ApiOptions, agentId: string): Promise<AgentReport> {
   const path = `/v1/agents/${encodeURIComponent(agentId)}`;
   const { status, body } = await callApi(options, 'GET', path, { accept: [404] });
-  const report = status === 404 ? null : ((body as { report?: AgentReport | null } | null)?.report ?? null);
+  const view = status === 404 ? null : (body as (Partial<AgentView> & { report?: AgentReport | null }) | null);
+  const report = view?.report ?? null;
   if (report !== null) return report;
+  const elsewhere = view?.controlPlane ?? null;
+  if (elsewhere !== null) {
+    throw new CommandFailure(`${agentId} reports to the control plane on ${elsewhere}, which keeps its report`, {
+      exitCode: EXIT.problemFound,
+      next: `the same with --control-plane and its address`,
+    });
+  }
   throw new CommandFailure(`no agent ${agentId} has reported`, {
     exitCode: EXIT.problemFound,
     next: 'outrigger status',

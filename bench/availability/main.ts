@@ -24,7 +24,7 @@ const NO_PROXY = 'no proxy';
 const { values: options } = parseArgs({
   options: {
     rounds: { type: 'string', default: '4' },
-    rate: { type: 'string', default: '150' },
+    rate: { type: 'string', default: '250' },
     'no-docs': { type: 'boolean', default: false },
   },
 });

@@ -9,6 +9,7 @@ import type { EndpointReport } from '#contract/frames.ts';
 import { SketchRecorder } from '#contract/latency-sketch.ts';
 import type { AgentView } from '../../control-plane/core/agent-view.ts';
 import type { EdgeTotal, ServiceView } from '../../control-plane/core/views.ts';
+import { runCommand } from '../support/command-line.ts';
 import { ask, follow, orderReport } from '../support/control-plane-client.ts';
 import { type ControlPlaneProcess, startControlPlaneProcess } from '../support/control-plane-process.ts';
 import { freePorts, temporaryFolder, until } from '../support/processes.ts';
@@ -204,6 +205,10 @@ t.test('three control planes show one fleet', { timeout: 110_000 }, async (t) =>
   });
   t.match(await ask(`${urls[2]}/v1/agents/orders-9/admin/clusters`, 'GET'), { status: 404 });
   t.match(await ask(`${urls[2]}/v1/agents/orders-0`, 'GET'), { status: 200, body: { id: 'orders-0', report: null } });
+
+  const asked = await runCommand(['endpoints', 'payments', '--agent', 'orders-0', '--control-plane', urls[2] ?? '']);
+  t.match(asked, { code: 1, err: /orders-0 reports to the control plane on \S+, which keeps its report/ });
+  t.match(await runCommand(['status', '--control-plane', urls[2] ?? '']), { out: /^orders-0 .*\n(.*\n)*orders-5 /m });
 
   // What nobody can read, and what another release wrote.
   const leave = (key: string, text: string): Promise<Response> =>
