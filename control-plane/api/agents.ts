@@ -250,8 +250,10 @@ function refuseOtherService(
   agentId: string,
   service: string | null,
 ): void {
+  // Asked for every report: only a bound token is worth looking the agent up for.
+  if ((request.token?.services ?? null) === null) return;
   const known = agent(agentId)?.service ?? service;
-  if (known === service || (request.token?.services ?? null) === null) return;
+  if (known === service) return;
   throw new ApiError('OTR_ERR_FORBIDDEN', `agent ${agentId} is known beside another service`);
 }
 

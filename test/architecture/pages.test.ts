@@ -135,7 +135,14 @@ t.test('the figures of README are those of docs/benchmarks.md', async (t) => {
 t.test('what README says about availability stands in docs/benchmarks.md', async (t) => {
   const [, ...rows] = tableUnder('README.md', '### While instances fail');
   const [head = [], ...measured] = tableUnder('docs/benchmarks.md', '## Availability while instances fail');
-  t.same(head.slice(0, 6), ['way', 'failed GETs', 'availability', 'failed POSTs', 'availability', 'POSTs executed twice']);
+  t.same(head.slice(0, 6), [
+    'way',
+    'failed GETs',
+    'availability',
+    'failed POSTs',
+    'availability',
+    'POSTs executed twice',
+  ]);
   t.same(
     rows.map(([way = '', ...rest]) => [way.replaceAll('*', ''), ...rest]),
     measured.map(([way, gets, availability, posts, , twice]) => [way, gets, availability, posts, twice]),
