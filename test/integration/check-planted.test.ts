@@ -372,9 +372,15 @@ t.test('check finds what is planted, by name, and says what mends it', { timeout
       if (!isMending) return;
       // Not the one that waits: the agent it speaks to runs in this process.
       await promisify(execFile)('bash', ['-c', found?.fix ?? '']);
-      t.notOk(
-        (await check(mesh, planted)).findings.some((one) => one.code === code && one.level !== 'ok'),
-        'mended',
+      let left: string[] = [];
+      await until(
+        async () => {
+          const again = (await check(mesh, planted)).findings.filter((one) => one.code === code && one.level !== 'ok');
+          left = again.map((one) => one.text);
+          return left.length === 0;
+        },
+        15_000,
+        () => `mended: ${left.join('; ')}`,
       );
     });
   }
