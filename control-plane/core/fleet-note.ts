@@ -65,7 +65,7 @@ export function cutNote(note: FleetNote, depth: number): FleetNote {
 export function noteFault(value: unknown): string | null {
   if (!isRecord(value)) return 'is not an object';
   if (value.form !== NOTE_FORM)
-    return `is of form ${String(value.form).slice(0, 20)}, and this one reads form ${NOTE_FORM}`;
+    return `is of form ${JSON.stringify(value.form)?.slice(0, 20)}, and this one reads form ${NOTE_FORM}`;
   if (!isNumber(value.atEpochMs) || typeof value.host !== 'string') return 'lacks its time or host';
   for (const list of ['agents', 'services', 'edges', 'events'] as const)
     if (!Array.isArray(value[list])) return `has no list ${list}`;
@@ -74,7 +74,7 @@ export function noteFault(value: unknown): string | null {
     faultIn('agents', agents, agentFault) ??
     faultIn('services', services, serviceFault) ??
     faultIn('edges', edges, edgeFault) ??
-    faultIn('events', events, (one) => (isRecord(one) && isNumber(one.sequence) ? null : 'is no event'))
+    faultIn('events', events, (one) => (isEvent(one) ? null : 'is no event'))
   );
 }
 
@@ -95,6 +95,8 @@ function agentFault(member: unknown): string | null {
   const { view, reportedFrom } = member;
   if (typeof view.id !== 'string' || !isNumber(view.silentForMs)) return 'lacks an id or an age';
   if (!isRecord(view.traffic) || !isRecord(view.policy) || !Array.isArray(view.discovery)) return 'lacks a part';
+  const discovered = view.discovery.every((one: unknown) => isRecord(one) && isAge(one.ageMs));
+  if (!discovered || !isAge(view.connectedForMs) || !isAge(view.traffic.dataAgeMs)) return 'has an age that is none';
   return reportedFrom === null || typeof reportedFrom === 'string' ? null : 'has no address';
 }
 
@@ -102,21 +104,25 @@ function serviceFault(member: unknown): string | null {
   if (!isRecord(member) || typeof member.service !== 'string') return 'has no name';
   if (!Array.isArray(member.endpoints) || !Array.isArray(member.edges) || !Array.isArray(member.holding))
     return 'lacks a list';
-  const wrong = member.endpoints.find(
-    (one: unknown) =>
-      !isRecord(one) ||
-      typeof one.id !== 'string' ||
-      !Array.isArray(one.observers) ||
-      sketchFault(one.latency) !== null,
-  );
-  if (wrong !== undefined) return 'has an endpoint that is none';
+  if (!member.endpoints.every(isEndpointPart)) return 'has an endpoint that is none';
   return sideFault(member.outbound) ?? sideFault(member.inbound);
+}
+
+const ENDPOINT_STATES: readonly unknown[] = ['serving', 'ejected', 'probing', 'draining'];
+
+function isEndpointPart(one: unknown): boolean {
+  if (!isRecord(one) || typeof one.id !== 'string' || !Array.isArray(one.observers)) return false;
+  if (!ENDPOINT_STATES.includes(one.state)) return false;
+  const numbers = [one.inFlight, one.connections, one.attempts, one.failures, one.attemptsPerSecond];
+  return (
+    numbers.every(isNumber) && isAge(one.ewmaMs) && isAge(one.ejectedUntilEpochMs) && sketchFault(one.latency) === null
+  );
 }
 
 function sideFault(side: unknown): string | null {
   if (!isRecord(side) || !isCounts(side.life) || !isCounts(side.minute)) return 'lacks counts';
   const numbers = [side.requestsPerSecond, side.retriesPerSecond, side.inFlight];
-  if (!numbers.every(isNumber)) return 'lacks rates';
+  if (!numbers.every(isNumber) || !isAge(side.dataAgeMs)) return 'lacks rates or an age';
   return sketchFault(side.latency) === null ? null : 'has latencies that are none';
 }
 
@@ -125,7 +131,17 @@ function edgeFault(member: unknown): string | null {
     return 'has no ends';
   const numbers = [member.agents, member.silentAgents, member.inFlight, member.rps];
   if (!isCounts(member) || !numbers.every(isNumber) || !Array.isArray(member.ejected)) return 'lacks counts';
+  if (!isAge(member.liveAgeMs) || !isAge(member.newestAgeMs)) return 'has an age that is none';
   return sketchFault(member.latency) === null ? null : 'has latencies that are none';
+}
+
+function isEvent(one: unknown): boolean {
+  if (!isRecord(one) || !isNumber(one.sequence) || !isNumber(one.atEpochMs)) return false;
+  const isText = (value: unknown): boolean => typeof value === 'string';
+  return (
+    [one.kind, one.reason, one.text].every(isText) &&
+    [one.service, one.endpoint, one.agentId].every((value) => value === null || isText(value))
+  );
 }
 
 function isCounts(value: unknown): boolean {
@@ -134,6 +150,11 @@ function isCounts(value: unknown): boolean {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Or a time, or an average: where there may be none. */
+function isAge(value: unknown): boolean {
+  return value === null || isNumber(value);
 }
 
 function isNumber(value: unknown): value is number {
