@@ -13,6 +13,8 @@ export interface RouteTable {
   readonly service: string;
   readonly rules: readonly RouteRule[];
   readonly patterns: ReadonlyMap<string, Pattern>;
+  /** Whether any rule looks at a header, `host` included. */
+  readonly readsHeaders: boolean;
 }
 
 /**

@@ -375,7 +375,7 @@ export class Exchange implements CallOwner, AnswerSink, TurnOwner, EffectsOwner 
       service: this.#service,
       rule: this.#resolved?.rule ?? null,
       routes,
-      fields: routes === null ? null : this.head.fields,
+      fields: routes?.readsHeaders === true ? this.head.fields : null,
       host: this.head.host,
       result,
       status,

@@ -9,7 +9,9 @@ const NO_PATTERNS: ReadonlyMap<string, Pattern> = new Map();
 /** @param former  the table before; of the same rules it is taken over */
 export function routeTableOf(service: string, rules: readonly RouteRule[], former: RouteTable | null): RouteTable {
   if (former !== null && former.rules === rules) return former;
-  return Object.freeze({ service, rules, patterns: rules.length === 0 ? NO_PATTERNS : patternsOf(rules) });
+  const readsHeaders = rules.some(({ matches }) => matches.some(({ headers }) => headers.length > 0));
+  const patterns = rules.length === 0 ? NO_PATTERNS : patternsOf(rules);
+  return Object.freeze({ service, rules, patterns, readsHeaders });
 }
 
 function patternsOf(rules: readonly RouteRule[]): ReadonlyMap<string, Pattern> {

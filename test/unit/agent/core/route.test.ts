@@ -54,6 +54,15 @@ t.test('matchRoute()', async (t) => {
   t.equal(matchRoute(routeTableOf('svc', [], null), 'GET', '/', none), null);
 });
 
+t.test('a table knows whether its rules look at headers: only then is the head of a request remembered', async (t) => {
+  const exact = (name: string) => ({ type: 'Exact', name, value: 'yes' }) as const;
+  const path = rule('path', { path: { type: 'PathPrefix', value: '/' }, queryParams: [exact('q')] });
+  const header = rule('header', { headers: [exact('x-canary')] });
+  t.equal(routeTableOf('svc', [], null).readsHeaders, false);
+  t.equal(routeTableOf('svc', [path, rule('any', null)], null).readsHeaders, false);
+  t.equal(routeTableOf('svc', [path, header], null).readsHeaders, true);
+});
+
 t.test('regular expressions are for the whole path, header or parameter; Present asks for no value', async (t) => {
   const value = (type: 'Exact' | 'RegularExpression' | 'Present', name: string, wanted = '') => ({
     type,
