@@ -173,8 +173,15 @@ function draftOf(request: FastifyRequest, reply: FastifyReply, atEpochMs: number
     verdict: isDenied ? 'denied' : status >= 400 ? 'refused' : 'allowed',
     status,
     code: request.refusal,
-    result: left > 0 ? `${left} denied attempts before this one were not written` : (request.made ?? revision),
+    result: left > 0 ? `${left} denied attempts before this one were not written` : resultOf(request, revision),
   };
+}
+
+/** What was made of it. Force is said here too: the path is cut, and a long message in front of it would hide it. */
+function resultOf({ made, query }: FastifyRequest, revision: string | null): string | null {
+  const isForced = (query as { readonly force?: unknown }).force === 'true';
+  const said = [made ?? revision, isForced ? 'by force' : null].filter((part) => part !== null);
+  return said.length === 0 ? null : said.join(', ');
 }
 
 /** A change with its query, which says what was asked of an agent; whoever was denied may have put a secret there. */

@@ -54,7 +54,10 @@ t.test('below its part of the budget a service is changed by force or by a rollb
 
   const back = await ask(`${url}/v1/policies/ServicePolicy/payments/rollback`, 'POST', { revision: 1 });
   t.equal(back.status, 200, 'a rollback mends');
-  t.equal((await put('ServicePolicy/payments', promise(3), '?force=true')).status, 200);
+  const hidden = `?message=${'x'.repeat(280)}&force=true`;
+  t.equal((await put('ServicePolicy/payments', promise(3), hidden)).status, 200);
+  const log = JSON.stringify((await ask(`${url}/v1/audit`, 'GET')).body);
+  t.match(log, /"result":"revision [^"]+, by force"/, 'a long message does not hide the force from the log');
 
   const file = `${t.testdir({ 'policy.yaml': yamlOf(4) })}/policy.yaml`;
   const refused = await runCommand(['policy', 'apply', '-f', file, '--control-plane', url]);
