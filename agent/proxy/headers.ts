@@ -166,8 +166,18 @@ function isListed(additions: HeaderChanges['set'], wanted: string): boolean {
 }
 
 function append(result: string[], additions: HeaderChanges['set'], remove: readonly string[]): void {
-  for (const { name, value } of additions) {
-    // Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150).
-    if (isSettable(name) && isFieldValue(value) && !remove.includes(name)) result.push(name, value);
-  }
+  if (additions.length === 0) return;
+  for (const { name, value } of harmlessOf(additions)) if (!remove.includes(name)) result.push(name, value);
+}
+
+/** By the list of a policy, which never changes: so each character is looked at once and not for every request. */
+const HARMLESS = new WeakMap<HeaderChanges['set'], HeaderChanges['set']>();
+
+/** Checked when the policy was read, and again where it would do harm (undici CVE-2022-31150). */
+function harmlessOf(additions: HeaderChanges['set']): HeaderChanges['set'] {
+  const known = HARMLESS.get(additions);
+  if (known !== undefined) return known;
+  const harmless = additions.filter(({ name, value }) => isSettable(name) && isFieldValue(value));
+  HARMLESS.set(additions, harmless);
+  return harmless;
 }

@@ -1,6 +1,7 @@
 // Names of fields that were read before. Heads from one kind of sender have the same fields in the same order, so what a name means
-// is looked up once and then only compared. Holds no state that could change a result.
+// is looked up once and then only compared; so is the Host. Holds no state that could change a result.
 
+import { normalizeAuthority } from './authority.ts';
 import { isLookAlike } from './look-alikes.ts';
 
 export const ORDINARY = -1;
@@ -14,6 +15,8 @@ export class FieldNames {
   readonly #raw: string[] = [];
   readonly #names: string[] = [];
   readonly #found: number[] = [];
+  #lastHost = '';
+  #lastAuthority: string | null = null;
   /** Of the field read last: its name in lower case. */
   name = '';
   /** Of the field read last: its slot, ORDINARY for a field that does not steer, LOOK_ALIKE for one that pretends to. */
@@ -41,5 +44,12 @@ export class FieldNames {
     this.#raw[index] = [...raw].join('');
     this.#names[index] = [...this.name].join('');
     this.#found[index] = this.slot;
+  }
+  /** The normal form of a Host, null when it is none: see normalizeAuthority. */
+  authorityOf(host: string): string | null {
+    if (host === this.#lastHost) return this.#lastAuthority;
+    this.#lastAuthority = normalizeAuthority(host);
+    this.#lastHost = host;
+    return this.#lastAuthority;
   }
 }

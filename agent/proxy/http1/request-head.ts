@@ -200,7 +200,7 @@ function assemble(
       if (slot > DROPPED) fields.push(name, value);
     }
   }
-  return decide(slots, fields, method, target, minor, next, hops);
+  return decide(slots, fields, method, target, minor, next, hops, names);
 }
 
 function decide(
@@ -211,10 +211,11 @@ function decide(
   minor: 0 | 1,
   next: number,
   hops: number,
+  names: FieldNames,
 ): RequestHead | Fault {
   const framing = requestFraming(slots[1] ?? null, slots[2] ?? null, minor);
   if (typeof framing !== 'number') return framing;
-  const host = decideHost(slots[0] ?? null, target.authority, minor);
+  const host = decideHost(slots[0] ?? null, target.authority, minor, names);
   if (typeof host !== 'string') return host;
   const connection = readConnection(slots[3] ?? null);
   if (connection.kind === 'fault') return connection;
@@ -245,9 +246,9 @@ function decide(
   };
 }
 
-function decideHost(value: string | null, authority: string | null, minor: number): string | Fault {
+function decideHost(value: string | null, authority: string | null, minor: number, names: FieldNames): string | Fault {
   if (value === null && minor === 1) return fault('an HTTP/1.1 request needs a Host field');
-  const host = value === null ? '' : normalizeAuthority(value);
+  const host = value === null ? '' : names.authorityOf(value);
   if (host === null) return fault('Host is not a host name with an optional port');
   if (authority === null) return host;
   const wanted = normalizeAuthority(authority);
