@@ -7,6 +7,7 @@ import { parseRequestHead, requestNames } from '../../../../agent/proxy/http1/re
 const HOSTS = [
   '',
   'a.example',
+  'b.example',
   'A.Example.',
   'a.example',
   'b.example:80',
