@@ -104,8 +104,9 @@ export function refusal(reply: Reply): unknown {
 
 export const refused = (status: number, text: string): unknown => [status, text, true];
 
+/** Within 20 s: a change that Consul's agent could not hand to its catalog is tried again after 15 s. */
 export async function until(what: string, test: () => Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 120; attempt++) {
+  for (let attempt = 0; attempt < 400; attempt++) {
     if (await test()) return;
     await sleep(50);
   }
