@@ -37,15 +37,20 @@ export function Editor(props: {
   const [soak, setSoak] = useState('');
   const [message, setMessage] = useState('');
   const [result, setResult] = useState<{ isGood: boolean; text: string } | null>(null);
+  /** The write that an error budget held back: only then is force offered. */
+  const [held, setHeld] = useState<'PUT' | 'DELETE' | null>(null);
   const check = useCheck(text, setChecked);
   const isStale = policy !== null && base !== policy.revision;
   const reload = (): void => {
     setText(inForce);
     setBase(policy?.revision ?? null);
     setResult(null);
+    setHeld(null);
   };
-  const write = async (method: 'PUT' | 'DELETE'): Promise<void> => {
+  const write = async (method: 'PUT' | 'DELETE', isForced = false): Promise<void> => {
     const query = new URLSearchParams({ wait: '2s' });
+    if (isForced) query.set('force', 'true');
+    setHeld(null);
     if (message !== '') query.set('message', message);
     if (soak !== '') query.set('rollout', 'staged');
     if (soak !== '') query.set('soak', soak);
@@ -60,6 +65,7 @@ export function Editor(props: {
     } catch (error) {
       if (error instanceof Refusal && error.problems.length > 0)
         setChecked({ kind: 'invalid', problems: error.problems });
+      if (error instanceof Refusal && error.code === 'OTR_ERR_BUDGET_SPENT') setHeld(method);
       setResult({ isGood: false, text: sentenceOf(error) });
     }
     props.onWritten();
@@ -134,6 +140,14 @@ export function Editor(props: {
       <p id="written" class={`line ${result?.isGood === true ? 'good' : 'bad'}`} role="status">
         {result?.text}
       </p>
+      {held !== null && (
+        <p class="line">
+          <button id="force" type="button" class="danger" onClick={() => void write(held, true)}>
+            {held === 'PUT' ? 'Apply it all the same' : 'Remove it all the same'}
+          </button>{' '}
+          <span class="muted">The audit log says that it was forced.</span>
+        </p>
+      )}
     </section>
   );
 }
