@@ -45,9 +45,18 @@ if (browser === null) {
     await write(3);
     await page.locator('#written').getByText('error budget left').waitFor();
     t.match((await ask(path, 'GET')).body, { revision: 2 });
+    await page.locator('#force').waitFor();
+    await write(4);
+    await page.locator('#written').getByText('error budget left').waitFor();
+    await page.locator('#force').waitFor();
+    await page.locator('#source').focus();
+    await page.keyboard.press('Control+A');
+    await page.keyboard.insertText(text(3));
+    await page.locator('#force').waitFor({ state: 'detached' });
+    await page.locator('#editor button[type=submit]:enabled').click();
     await page.locator('#force').click();
     await page.locator('#written.good').getByText('Revision 3').waitFor();
-    t.equal(await page.locator('#force').count(), 0, 'once it is through, force is gone');
+    t.equal(await page.locator('#force').count(), 0, 'once it is through, there is no force');
     t.match((await ask(path, 'GET')).body, { revision: 3, document: { spec: { retries: { attempts: 3 } } } });
     t.match(JSON.stringify((await ask(`${url}/v1/audit`, 'GET')).body), /revision [^"]+, by force/);
     t.same(

@@ -45,7 +45,8 @@ export class FieldNames {
     this.#names[index] = [...this.name].join('');
     this.#found[index] = this.slot;
   }
-  /** The normal form of a Host, null when it is none: see normalizeAuthority. */
+
+  /** The normal form of a Host, null when it is none: see normalizeAuthority. Keeps the one head alive that it was last cut from. */
   authorityOf(host: string): string | null {
     if (host === this.#lastHost) return this.#lastAuthority;
     this.#lastAuthority = normalizeAuthority(host);

@@ -94,7 +94,10 @@ export function Editor(props: {
         text={text}
         kind={kind}
         problems={checked.kind === 'invalid' ? checked.problems : []}
-        onInput={setText}
+        onInput={(next) => {
+          setText(next);
+          setHeld(null); // force is for the text that was refused
+        }}
       />
       <CheckedLine checked={checked} />
       {checked.kind === 'valid' &&
